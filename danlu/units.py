@@ -14,7 +14,7 @@ MILLISECONDS = {"": 1.0, "US": 1e-3, "MS": 1.0, "S": 1e3}
 def _parse(text: str, units: dict[str, int] | dict[str, float], what: str, example: str) -> float:
     match = re.fullmatch(r"\s*([0-9]*\.?[0-9]+(?:[eE][+-]?[0-9]+)?)\s*([A-Za-z]*)\s*", str(text))
     if not match or match[2].upper() not in units:
-        raise UsageError(f"{what} {text!r} is not understood; write it like {example} (units: {', '.join(u for u in units if u)})")
+        raise UsageError(f"{what} {text!r} not understood; write it like {example} (units: {', '.join(u for u in units if u)})")
     value = float(match[1]) * units[match[2].upper()]
     if not 0 < value < float("inf"):
         raise UsageError(f"{what} must be above zero, got {text!r}")

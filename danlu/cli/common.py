@@ -61,5 +61,5 @@ def check_device(device: str) -> str:
     try:
         torch.empty(1, device=device)
     except (RuntimeError, AssertionError) as error:
-        raise UsageError(f"device {device!r} is not available here ({str(error).splitlines()[0]}); --device cpu always is") from error
+        raise UsageError(f"device {device!r} is not available ({str(error).splitlines()[0]}); use cpu") from error
     return device

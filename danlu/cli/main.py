@@ -4,7 +4,6 @@ One file per verb; each imports what it needs when it is called, so that --help 
 """
 
 import importlib
-import sys
 
 import typer
 
@@ -35,4 +34,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -1,4 +1,4 @@
-"""What a network is fed: size, channels, normalisation and how an image is brought to size. Shared by training, export and inference."""
+"""What a network is fed: size, channels, normalisation, resize rule. Shared by training, export and inference."""
 
 from dataclasses import dataclass
 from typing import Any

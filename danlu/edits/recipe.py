@@ -70,7 +70,9 @@ def parse_step(text: str) -> Call:
             options[keyword.arg] = ast.literal_eval(keyword.value)
         except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError) as error:
             got = ast.unparse(keyword.value)
-            raise UsageError(f"recipe step {text!r}: {keyword.arg}={got} is not a literal (number, text in quotes, list, True, None)") from error
+            raise UsageError(
+                f"recipe step {text!r}: {keyword.arg}={got} is not a literal (number, quoted text, list, True, None)"
+            ) from error
     return Call(name, options)
 
 
