@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import sys
+import time
 from collections.abc import Callable, Iterator
 from typing import Annotated, Any
 
@@ -15,6 +16,9 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on std
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress on stderr; warnings and errors stay.")]
 Seed = Annotated[int, typer.Option("--seed", help="Seed of splits, weights, shuffling and augmentation.")]
 Device = Annotated[str, typer.Option("--device", help="cpu, cuda, cuda:1, mps.")]
+
+# The wall clock of a verb counts from the start of the process, imports included.
+STARTED = time.monotonic()
 
 DONE, FAILED, USAGE, NOT_MET = 0, 1, 2, 3
 

@@ -1,1 +1,2 @@
-
+"""Where does it run?"""
+from .bench import Timing, bench

@@ -1,13 +1,20 @@
 """The recipe grammar: `name(arg=literal, ...) | name | ...`. Literals only, parsed with `ast`, never evaluated.
 
     resnet18(width=0.5) | swap_activation(to="silu") | fold_bn
+
+A literal is a number, quoted text, True, False, None, or a list, tuple or dict of these: what JSON can hold, since
+recipes are stored in JSON. A base from outside the zoo keeps its colon: `module:function(...)` or `timm:NAME`.
 """
 
 import ast
+import math
+import warnings
 from dataclasses import dataclass, field
 from typing import Any
 
 from ..errors import UsageError
+
+MAX_CHARACTERS = 10_000
 
 
 @dataclass(frozen=True)
@@ -24,10 +31,14 @@ class Call:
 
 def split_steps(text: str) -> list[str]:
     """Split at the bars that stand outside brackets and quotes."""
-    steps, depth, quote, start = [], 0, "", 0
+    steps: list[str] = []
+    depth, quote, start, escaped = 0, "", 0, False
     for i, char in enumerate(text):
-        if quote:
-            quote = "" if char == quote and text[i - 1] != "\\" else quote
+        if escaped:
+            escaped = False
+        elif quote:
+            escaped = char == "\\"
+            quote = "" if char == quote else quote
         elif char in "'\"":
             quote = char
         elif char in "([{":
@@ -41,48 +52,13 @@ def split_steps(text: str) -> list[str]:
     return [step.strip() for step in steps]
 
 
-def parse_step(text: str) -> Call:
-    """Parse one step. A base from outside the zoo keeps its colon: `module:function` or `timm:NAME`."""
-    head, colon, tail = text.partition(":")
-    prefix = ""
-    if colon and "(" not in head:
-        prefix, text = head.strip() + ":", tail.strip()
-    try:
-        node = ast.parse(text, mode="eval").body
-    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
-        raise UsageError(f"recipe step {text!r} is not of the form name(arg=literal, ...)") from error
-    if isinstance(node, ast.Call):
-        function, arguments, keywords = node.func, node.args, node.keywords
-    else:
-        function, arguments, keywords = node, [], []
-    name = prefix + ast.unparse(function) if isinstance(function, ast.Name | ast.Attribute) else ""
-    if not name or (isinstance(function, ast.Attribute) and not prefix):
-        raise UsageError(f"recipe step {text!r} does not start with a name")
-    if arguments:
-        raise UsageError(f"recipe step {text!r}: options are written by name, e.g. {name}(size=32)")
-    options: dict[str, Any] = {}
-    for keyword in keywords:
-        if keyword.arg is None:
-            raise UsageError(f"recipe step {text!r}: ** is not allowed")
-        if keyword.arg in options:
-            raise UsageError(f"recipe step {text!r}: option {keyword.arg!r} is given twice")
-        try:
-            options[keyword.arg] = ast.literal_eval(keyword.value)
-        except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError) as error:
-            got = ast.unparse(keyword.value)
-            raise UsageError(
-                f"recipe step {text!r}: {keyword.arg}={got} is not a literal (number, quoted text, list, True, None)"
-            ) from error
-    return Call(name, options)
-
-
 def parse(text: str) -> list[Call]:
     """Parse a whole recipe.
 
-    Raises UsageError for an empty step, an option without a name, or a value that is not a literal.
+    Raises: UsageError for an empty step, an option without a name, or a value that is not a literal.
     """
-    if len(text) > 10_000:
-        raise UsageError(f"a recipe has at most 10000 characters, got {len(text)}")
+    if len(text) > MAX_CHARACTERS:
+        raise UsageError(f"a recipe has at most {MAX_CHARACTERS} characters, got {len(text)}")
     steps = split_steps(text)
     if any(not step for step in steps):
         raise UsageError(f"recipe {text!r} has an empty step; write name | name | ...")
@@ -92,3 +68,75 @@ def parse(text: str) -> list[Call]:
 def show(calls: list[Call]) -> str:
     """The recipe as text; `parse(show(calls)) == calls`."""
     return " | ".join(str(call) for call in calls)
+
+
+def parse_step(text: str) -> Call:
+    """Parse one step; the name of a base from outside the zoo includes its colon."""
+    head, colon, tail = text.partition(":")
+    prefix = ""
+    if colon and "(" not in head:
+        prefix, text = head.strip() + ":", tail.strip()
+        if not all(part.isidentifier() for part in head.strip().split(".")):
+            raise UsageError(f"recipe step {text!r}: {head!r} before the colon is not a module name")
+    node = _expression(text)
+    if isinstance(node, ast.Call):
+        function, arguments, keywords = node.func, node.args, node.keywords
+    else:
+        function, arguments, keywords = node, [], []
+    name = _dotted(function)
+    if not name or ("." in name and not prefix):
+        raise UsageError(f"recipe step {text!r} does not start with a name")
+    name = prefix + name
+    if arguments:
+        raise UsageError(f"recipe step {text!r}: options are written by name, e.g. {name}(size=32)")
+    options: dict[str, Any] = {}
+    for keyword in keywords:
+        if keyword.arg is None:
+            raise UsageError(f"recipe step {text!r}: ** is not allowed")
+        if keyword.arg in options:
+            raise UsageError(f"recipe step {text!r}: option {keyword.arg!r} is given twice")
+        options[keyword.arg] = _literal(keyword.value, f"recipe step {text!r}: {keyword.arg}")
+    return Call(name, options)
+
+
+def _expression(text: str) -> ast.expr:
+    try:
+        with warnings.catch_warnings():
+            # An odd escape in quoted text warns; that is no reason to print, or to stop where warnings are errors.
+            warnings.simplefilter("ignore")
+            return ast.parse(text, mode="eval").body
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+        raise UsageError(f"recipe step {text!r} is not of the form name(arg=literal, ...)") from error
+
+
+def _dotted(node: ast.expr) -> str:
+    """`a.b.c` of names and attributes only; empty for anything else."""
+    parts: list[str] = []
+    while isinstance(node, ast.Attribute):
+        parts.append(node.attr)
+        node = node.value
+    return ".".join([node.id, *reversed(parts)]) if isinstance(node, ast.Name) else ""
+
+
+def _literal(node: ast.expr, where: str) -> Any:
+    try:
+        value = ast.literal_eval(node)
+        allowed = _is_plain(value)
+    except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
+        allowed = False
+    if not allowed:
+        kinds = "a finite number, quoted text, True, False, None, or a list, tuple or dict of these"
+        raise UsageError(f"{where} is not a literal: write {kinds}")
+    return value
+
+
+def _is_plain(value: Any) -> bool:
+    if isinstance(value, dict):
+        return all(_is_plain(key) and _is_plain(item) for key, item in value.items())
+    if isinstance(value, list | tuple):
+        return all(_is_plain(item) for item in value)
+    if isinstance(value, float):
+        return math.isfinite(value)  # 1e999 reads as infinity, which has no literal to be written back with
+    if isinstance(value, int):
+        return value.bit_length() <= 256  # a hexadecimal giant has more decimal digits than Python agrees to print
+    return value is None or isinstance(value, str)

@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 
 from torch import nn
 
+from ..errors import UsageError, unknown
+
 
 @dataclass(frozen=True)
 class Keep:
@@ -25,14 +27,25 @@ class Change:
 
 @dataclass
 class Outcome:
-    """What an edit returns: a new model, what changed in it, and what was kept with the reason."""
+    """What an edit returns: a new model, what changed in it, and what was kept with the reason.
+
+    `params` counts the parameters of the input model and of the new one; -1 where nobody counted.
+    """
 
     model: nn.Module
     changed: list[Change] = field(default_factory=list)
     kept: list[tuple[str, str]] = field(default_factory=list)
+    params: tuple[int, int] = (-1, -1)
 
     def __str__(self) -> str:
-        return f"{len(self.changed)} changed, {len(self.kept)} kept"
+        before, after = self.params
+        counted = f", parameters {before:,} -> {after:,} ({after / before - 1:+.1%})" if before > 0 and after != before else ""
+        return f"{len(self.changed)} changed, {len(self.kept)} kept{counted}"
+
+
+def count_params(model: nn.Module) -> int:
+    """Numbers in the parameters of `model`; a shared one counts once."""
+    return sum(parameter.numel() for parameter in model.parameters())
 
 
 def brief(module: nn.Module) -> str:
@@ -42,7 +55,10 @@ def brief(module: nn.Module) -> str:
 
 
 def named_slots(model: nn.Module) -> list[tuple[str, nn.Module, str, nn.Module]]:
-    """Every place a module hangs: (full name, parent, attribute, module); a shared module appears once per place."""
+    """Every place a module hangs: (full name, parent, attribute, module).
+
+    A module hung in two places appears once per place; a parent hung in two places is entered once.
+    """
     slots = []
     for parent_name, parent in model.named_modules():
         for key, child in parent._modules.items():
@@ -52,9 +68,27 @@ def named_slots(model: nn.Module) -> list[tuple[str, nn.Module, str, nn.Module]]
 
 
 def set_module(model: nn.Module, name: str, new: nn.Module) -> None:
-    """Hang `new` at the dotted `name`."""
-    parent_name, _, key = name.rpartition(".")
-    model.get_submodule(parent_name)._modules[key] = new
+    """Hang `new` in every place of the module that now hangs at the dotted `name`, with its training flag."""
+    old = model.get_submodule(name)
+    for _, parent, key, child in named_slots(model):
+        if child is old:
+            parent._modules[key] = new
+    new.train(old.training)
+
+
+def check_skip(model: nn.Module, skip: Collection[str]) -> None:
+    """Raise UsageError unless every entry of `skip` is the name of a module."""
+    if isinstance(skip, str):
+        raise UsageError(f"skip is a list of module names, e.g. [{skip!r}], got the text {skip!r}")
+    names = {name for name, _ in model.named_modules(remove_duplicate=False)}
+    for name in skip:
+        if name not in names:
+            raise unknown("module in skip", str(name), names)
+
+
+def is_skipped(name: str, skip: Collection[str]) -> bool:
+    """Whether `name`, or a module that it lies in, is named in `skip`."""
+    return any(name == entry or name.startswith(entry + ".") for entry in skip)
 
 
 def replace(
@@ -66,32 +100,35 @@ def replace(
     """Copy `model` and put `decide(name, layer)` in the place of every layer of `kinds`.
 
     `decide` is called once per distinct layer, with the first name it goes by; a layer hung in two places is replaced by
-    one new layer in both, so sharing survives. Layers named in `skip` are kept. A replaced layer is not searched further.
+    one new layer in both, so sharing survives. `skip` names layers to keep, or modules to keep whole. A replaced layer is
+    not searched further.
     """
+    check_skip(model, skip)
+    before = count_params(model)
     model = copy.deepcopy(model)
     outcome = Outcome(model)
     if isinstance(model, kinds):
         new = decide("", model)
         if isinstance(new, Keep):
             outcome.kept.append(("", new.reason))
-            return outcome
-        outcome.changed.append(Change("", brief(model), brief(new)))
-        outcome.model = new
+        else:
+            new.train(model.training)
+            outcome.changed.append(Change("", brief(model), brief(new)))
+            outcome.model = new
+        outcome.params = (before, count_params(outcome.model))
         return outcome
     decided: dict[int, nn.Module | Keep] = {}
     inside: set[int] = set()
     for name, parent, key, layer in named_slots(model):
         if id(layer) in inside or not isinstance(layer, kinds):
             continue
-        if name in skip:
+        if is_skipped(name, skip):
             outcome.kept.append((name, "named in skip"))
             continue
         if id(layer) not in decided:
-            new = decide(name, layer)
-            new_is_kept = isinstance(new, Keep)
-            decided[id(layer)] = new
-            if not new_is_kept:
-                inside.update(id(m) for m in layer.modules() if m is not layer)
+            decided[id(layer)] = decide(name, layer)
+            if not isinstance(decided[id(layer)], Keep):
+                inside.update(id(module) for module in layer.modules() if module is not layer)
         verdict = decided[id(layer)]
         if isinstance(verdict, Keep):
             outcome.kept.append((name, verdict.reason))
@@ -99,4 +136,5 @@ def replace(
             parent._modules[key] = verdict
             verdict.train(layer.training)
             outcome.changed.append(Change(name, brief(layer), brief(verdict)))
+    outcome.params = (before, count_params(model))
     return outcome

@@ -1,1 +1,6 @@
+"""Which one is best? A budget, the space of candidates, and the study that finds the winner."""
 
+from .budget import Budget
+from .optimize import Result, optimize
+
+__all__ = ["Budget", "Result", "optimize"]

@@ -1,0 +1,41 @@
+PYTHON ?= python3
+BIN := .venv/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo test lint format clean
+
+help:
+	@echo "make demo    install into .venv and optimise the built-in digits under a budget"
+	@echo "make test    install what the tests need, then lint and test"
+	@echo "make format  format and fix what ruff can"
+
+.venv/installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --disable-pip-version-check -q -c constraints.txt -e .
+	@touch $@
+
+.venv/installed-dev: .venv/installed
+	$(BIN)/pip install --disable-pip-version-check -q -c constraints.txt -e '.[dev]'
+	@touch $@
+
+install: .venv/installed
+
+demo: .venv/installed
+	$(BIN)/danlu optimize digits --max-size 1/10 --max-latency 1/3 --max-drop 0.02 --time 90s --out demo
+	@echo "Open the report: $$(ls -td demo/*/ | head -1)report.html"
+
+lint: .venv/installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+# The browser tests need Chromium; without it they are skipped and say so.
+test: lint
+	$(BIN)/pytest
+
+format: .venv/installed-dev
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean:
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache demo

@@ -1,0 +1,185 @@
+"""`danlu optimize` against two rivals on a 10,000-image subset of CIFAR-10, each with the same data and the same time.
+
+    python benchmarks/optimize.py ../shared/data/cifar10.zip --work bench-optimize --out docs/results/optimize.json
+
+(danlu) the whole command with its own baseline, under limits of 1/8 of the baseline's file and 1/5 of its latency.
+(a)     torch-pruning + fine-tuning + onnxruntime int8, by hand, on danlu's baseline, for the time danlu had left after it.
+(b)     a small net (ResNet-20) trained directly for the whole time, then onnxruntime int8.
+
+The rivals get danlu's fast training loop, so that what is compared is the method. Every part writes its result when it ends;
+a second call goes on with the parts that are missing. Test images are looked at once, at the end of each part.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+import time
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch_pruning as tp
+
+from danlu.codec import load_saved
+from danlu.data import Source, load_data
+from danlu.deploy import bench, export_onnx, predict, quantize_int8
+from danlu.files import write_json
+from danlu.metrics import paired_difference
+from danlu.runs import environment
+from danlu.search.measure import calibration
+from danlu.train import TrainConfig, fit
+from danlu.zoo import create
+
+PER_CLASS = 1000
+
+
+def make_subset(archive: Path, folder: Path, seed: int) -> None:
+    """The first `PER_CLASS` of a seeded shuffle of every training class, and the whole test split, as files."""
+    if (folder / ".complete").exists():
+        return
+    rng = np.random.default_rng(seed)
+    with zipfile.ZipFile(archive) as file:
+        names = sorted(n for n in file.namelist() if n.endswith(".jpg"))
+        classes = sorted({n.split("/")[1] for n in names})
+        chosen = [n for n in names if n.startswith("test/")]
+        for label in classes:
+            mine = [n for n in names if n.startswith(f"train/{label}/")]
+            chosen += [mine[i] for i in rng.permutation(len(mine))[:PER_CLASS]]
+        for name in chosen:
+            target = folder / name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(file.read(name))
+    (folder / ".complete").touch()
+
+
+def danlu_part(data: Path, work: Path, minutes: float, seed: int) -> dict[str, Any]:
+    """The one command, as a user types it."""
+    limits = ["--max-size", "1/8", "--max-latency", "1/5", "--max-drop", "0.01"]
+    command = [sys.executable, "-m", "danlu.cli.main", "optimize", str(data), *limits, "--time", f"{minutes}m", "--seed", str(seed)]
+    run = subprocess.run([*command, "--out", str(work / "runs"), "--json"], stdout=subprocess.PIPE, text=True, check=False)
+    if run.returncode not in (0, 3):
+        raise SystemExit(f"danlu optimize failed with exit code {run.returncode}")
+    return dict(json.loads(run.stdout))
+
+
+def score(file: Path, source: Source, baseline: Path) -> dict[str, Any]:
+    """Test accuracy, bytes, and latency against the baseline's file in one interleaved run."""
+    logits, base = predict(file, source.test), predict(baseline, source.test)
+    labels = source.test.labels
+    difference, low, high = paired_difference(logits.argmax(1) == labels, base.argmax(1) == labels)
+    old, new = bench([str(baseline), str(file)], repeats=400, seconds=6.0)
+    return {
+        "file": str(file),
+        "accuracy": float((logits.argmax(1) == labels).mean()),
+        "baseline_accuracy": float((base.argmax(1) == labels).mean()),
+        "difference": difference,
+        "interval": [low, high],
+        "size_bytes": file.stat().st_size,
+        "times_smaller": baseline.stat().st_size / file.stat().st_size,
+        "latency_ms": new.median_ms,
+        "baseline_latency_ms": old.median_ms,
+        "times_faster": 1 / new.ratio,
+    }
+
+
+def finish(net: torch.nn.Module, source: Source, home: Path, recipe: str) -> Path:
+    """Export and quantise as a careful engineer would."""
+    fp32 = export_onnx(net, home / "fp32.onnx", input=source.input, classes=source.classes, recipe=recipe)
+    return Path(quantize_int8(fp32, home / "int8.onnx", calibration(source)))
+
+
+def pruned(net: torch.nn.Module, source: Source, ratio: float) -> torch.nn.Module:
+    """torch-pruning as in its own tutorial: global magnitude over dependency groups, the classifier left alone."""
+    net = net.train(False)
+    last = [m for m in net.modules() if isinstance(m, torch.nn.Linear)][-1]
+    example = torch.zeros(1, *source.input.shape)
+    for parameter in net.parameters():
+        parameter.requires_grad_(True)
+    pruner = tp.pruner.MagnitudePruner(
+        net, example, importance=tp.importance.GroupMagnitudeImportance(p=2), pruning_ratio=ratio, ignored_layers=[last],
+        round_to=8, global_pruning=False,
+    )  # fmt: skip
+    pruner.step()
+    return net
+
+
+def prune_part(run: Path, source: Source, work: Path, seconds: float, seed: int) -> dict[str, Any]:
+    """(a) The smallest pruning ratio whose int8 file is 1/8 and 5x faster, fine-tuned for the time danlu had left."""
+    home = work / "prune"
+    home.mkdir(parents=True, exist_ok=True)
+    baseline = run / "baseline.onnx"
+    started = time.monotonic()
+    for ratio in (0.3, 0.4, 0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85):
+        net = pruned(load_saved(run / "baseline").model, source, ratio)
+        file = finish(net, source, home, "by hand")
+        old, new = bench([str(baseline), str(file)], repeats=200, seconds=2.0)
+        if file.stat().st_size <= baseline.stat().st_size / 8 and new.median_ms <= old.median_ms / 5:
+            break
+    left = seconds - (time.monotonic() - started) - 15
+    config = TrainConfig(seconds=left, lr=0.02, weight_decay=5e-4, batch_size=64, seed=seed)
+    done = fit(net, source, config, run=home / "run")
+    return {"ratio": ratio, "seconds": time.monotonic() - started, **score(finish(done.model, source, home, "by hand"), source, baseline)}
+
+
+def small_part(run: Path, source: Source, work: Path, seconds: float, seed: int) -> dict[str, Any]:
+    """(b) ResNet-20 trained directly for the whole time."""
+    home = work / "small"
+    home.mkdir(parents=True, exist_ok=True)
+    started = time.monotonic()
+    net = create("resnet20", num_classes=len(source.classes), in_channels=source.input.channels, seed=seed)
+    config = TrainConfig(seconds=seconds - 15, lr=0.05, weight_decay=5e-4, batch_size=64, seed=seed)
+    done = fit(net, source, config, run=home / "run")
+    file = finish(done.model, source, home, "resnet20")
+    return {"recipe": "resnet20", "seconds": time.monotonic() - started, **score(file, source, run / "baseline.onnx")}
+
+
+def main() -> None:
+    """Run the parts that have no result yet, then print all three."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("archive", type=Path)
+    parser.add_argument("--work", type=Path, default=Path("bench-optimize"))
+    parser.add_argument("--out", type=Path)
+    parser.add_argument("--minutes", type=float, default=20.0)
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args()
+    work, seconds, seed = options.work, 60 * options.minutes, options.seed
+    data = work / "cifar10-10k"
+    make_subset(options.archive, data, seed)
+    file = work / "parts.json"
+    parts: dict[str, Any] = json.loads(file.read_text()) if file.exists() else {}
+    if "danlu" not in parts:
+        parts["danlu"] = danlu_part(data, work, options.minutes, seed)
+        write_json(file, parts)
+    run = Path(parts["danlu"]["run"])
+    saved = load_saved(run / "baseline")
+    source = load_data(data, size=saved.input.size, seed=seed)
+    spent = {row["name"]: row["seconds"] for row in parts["danlu"]["stages"]}
+    if "prune" not in parts:
+        parts["prune"] = prune_part(run, source, work, seconds - spent["baseline"], seed)
+        write_json(file, parts)
+    if "small" not in parts:
+        parts["small"] = small_part(run, source, work, seconds, seed)
+        write_json(file, parts)
+    ours = score(Path(parts["danlu"]["best"]["file"]), load_data(data, size=load_saved(run).input.size, seed=seed), run / "baseline.onnx")
+    rows = {"danlu optimize": ours, "(a) prune + fine-tune + int8 by hand": parts["prune"], "(b) ResNet-20 direct + int8": parts["small"]}
+    print(f"baseline {parts['danlu']['baseline']['recipe']}: {100 * ours['baseline_accuracy']:.2f} %")
+    for name, row in rows.items():
+        low, high = (100 * v for v in row["interval"])
+        print(
+            f"{name:40} {100 * row['accuracy']:.2f} % ({100 * row['difference']:+.2f} [{low:+.2f}, {high:+.2f}])  "
+            f"{row['size_bytes'] / 1000:.1f} KB = {row['times_smaller']:.1f}x smaller  {row['latency_ms']:.3f} ms = {row['times_faster']:.1f}x faster"
+        )
+    if options.out:
+        command = "python benchmarks/optimize.py " + " ".join(sys.argv[1:])
+        write_json(options.out, {
+            "command": command, "date": time.strftime("%Y-%m-%d"), "seed": seed, "minutes": options.minutes,
+            "machine": environment(), "danlu": {k: parts["danlu"][k] for k in ("baseline", "best", "budget", "test", "seconds", "stages")},
+            "rows": rows,
+        })  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()

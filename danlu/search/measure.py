@@ -1,0 +1,98 @@
+"""What a candidate costs, measured on its exported file before it is trained: latency and bytes do not depend on the weights."""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from ..cost import profile
+from ..data import Source, batches
+from ..data.spec import Input
+from ..deploy import bench, export_onnx, quantize_int8
+from .space import Proposal
+
+
+@dataclass(frozen=True)
+class Cost:
+    """The cost of one exported file. Latency is at batch 1; `latency_ratio` is to the baseline's file in the same run."""
+
+    precision: str
+    file: str
+    size_bytes: int
+    latency_ms: float
+    latency_p10_ms: float
+    latency_p90_ms: float
+    latency_ratio: float
+    macs: int
+    params: int
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values."""
+        return asdict(self)
+
+
+def noise(input: Input, count: int = 8) -> list[np.ndarray]:
+    """Calibration for a network without trained weights: only its cost is asked for."""
+    generator = np.random.default_rng(0)
+    return [generator.standard_normal((1, *input.shape), dtype=np.float32) for _ in range(count)]
+
+
+def calibration(source: Source, count: int = 256, batch: int = 32) -> Iterable[np.ndarray]:
+    """Training images as the network sees them, for int8 calibration."""
+    for done, (x, _) in enumerate(batches(source.train, source.input, batch, shuffle=True, seed=0)):
+        if done * batch >= count:
+            return
+        yield np.ascontiguousarray(x.numpy())
+
+
+def count(model: nn.Module, input: Input) -> tuple[int, int]:
+    """(MACs, parameters)."""
+    counted = profile(model, input.shape)
+    return counted.macs, counted.params
+
+
+def latencies(files: Sequence[Path], threads: int, seconds: float) -> list[tuple[float, float, float, float]]:
+    """(median, p10, p90, ratio to the first file) of each, interleaved."""
+    return [
+        (t.median_ms, t.p10_ms, t.p90_ms, t.ratio)
+        for t in bench([str(f) for f in files], threads=threads, repeats=400, seconds=seconds)
+    ]
+
+
+def measure(
+    proposal: Proposal,
+    make: Callable[[], nn.Module],
+    input: Input,
+    classes: Sequence[str],
+    baseline: tuple[Path, float],
+    folder: Path,
+    *,
+    threads: int,
+    seconds: float,
+) -> list[Cost]:
+    """Export `proposal` untrained in fp32 and int8 and measure both against the baseline's file, interleaved.
+
+    `baseline` is its file and its latency in ms: the latency of a candidate is ratio x that, so that a change in the
+    machine's speed between two measurements does not decide between candidates.
+    """
+    model = make()
+    macs, params = count(model, input)
+    fp32 = export_onnx(model, folder / "fp32.onnx", input=input, classes=classes, recipe=proposal.recipe, check=False)
+    int8 = quantize_int8(fp32, folder / "int8.onnx", noise(input))
+    timed = latencies([baseline[0], fp32, int8], threads, seconds)[1:]
+    costs = []
+    for precision, file, (median, low, high, ratio) in zip(("fp32", "int8"), (fp32, int8), timed, strict=True):
+        scale = ratio * baseline[1] / median
+        costs.append(
+            Cost(precision, str(file), file.stat().st_size, median * scale, low * scale, high * scale, ratio, macs, params)
+        )  # fmt: skip
+    return costs
+
+
+def example(input: Input) -> torch.Tensor:
+    """An input of batch 1, for tracing."""
+    return torch.zeros(1, *input.shape)

@@ -1,0 +1,185 @@
+"""`optimize`: a folder of images and a budget in, a deployed model and its report out.
+
+    baseline -> candidates measured untrained -> successive halving -> finalists -> choice -> one look at the test split
+
+Cost is measured before training, because latency does not depend on the weights and training is the expensive part.
+"""
+
+import contextlib
+import shutil
+import time as clock_time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from ..data import Source, load_data
+from ..errors import UsageError
+from ..runs import Run
+from ..units import parse_seconds, show_seconds
+from .budget import Budget
+from .clock import Clock
+from .context import Search
+from .finish import finish
+from .stages import halve, make_baseline, measure_candidates, train_finalists
+from .state import State
+from .trainer import Trainer
+
+SHORTEST_SECONDS = 20.0
+
+
+@dataclass(frozen=True)
+class Result:
+    """What `optimize` found. `data` is everything in result.json; `met` says whether the budget is kept on test."""
+
+    data: dict[str, Any]
+
+    @property
+    def met(self) -> bool:
+        """Whether every limit is kept."""
+        return bool(self.data["budget"]["met"])
+
+    @property
+    def file(self) -> Path:
+        """The chosen model as ONNX."""
+        return Path(self.data["best"]["file"])
+
+    @property
+    def report(self) -> Path:
+        """The report to open."""
+        return Path(self.data["run"]) / "report.html"
+
+    def to_json(self) -> dict[str, Any]:
+        """The object `danlu optimize --json` prints: result.json without pictures, layers and curves."""
+        data = {k: v for k, v in self.data.items() if k not in ("layers", "curves")}
+        data["test"] = {k: v for k, v in data["test"].items() if k not in ("mistakes",)}
+        data["report"] = str(self.report)
+        return data
+
+
+def optimize(
+    source: Source | str | Path,
+    budget: Budget | None = None,
+    time: str | float = "10m",
+    *,
+    model: str | None = None,
+    weights: str | None = None,
+    out: str | Path = "runs",
+    resume: str | Path | None = None,
+    seed: int = 0,
+    device: str = "cpu",
+    threads: int = 1,
+    command: str = "",
+    started: float | None = None,
+    log: Callable[[str], None] | None = None,
+    stop: Callable[[], bool] | None = None,
+) -> Result:
+    """Find the smallest, fastest network that keeps the accuracy of a baseline within `budget`, in `time`.
+
+    `source` is a Source or what `load_data` takes. `time` ("20m" or seconds) is a promise on the wall clock. `model` replaces
+    the baseline: a recipe, `module:function`, `timm:NAME` or the folder of a run; `weights` is its weight file. `threads` are
+    those of onnxruntime when latency is measured. `resume` continues a run folder that was interrupted. `started`
+    (`time.monotonic()`) counts the time from an earlier moment, such as the start of the process.
+
+    Always returns a model: `Result.met` is False when no candidate keeps the budget, and the result says what stands in the way.
+    Raises: UsageError for unusable data, recipe, weights, budget or time.
+    """
+    from ..report import write_card, write_report
+
+    budget = budget or Budget()
+    total = parse_seconds(time) if isinstance(time, str) else float(time)
+    if total < SHORTEST_SECONDS:
+        raise UsageError(f"time must be at least {SHORTEST_SECONDS:.0f} s to train and compare anything, got {total:.3g} s")
+    if weights is not None and model is None:
+        raise UsageError("weights need the network they belong to: give model as well")
+    start = clock_time.monotonic() if started is None else started
+    if not isinstance(source, Source):
+        source = load_data(source, seed=seed)
+    run = _open(resume, out, source)
+    with contextlib.closing(run):
+        speak = _speaker(run, log)
+        state = State.open(run.path / "state.json")
+        if state.done:
+            raise UsageError(f"the run {run.path} is finished; its result is in {run.path / 'report.html'}")
+        search = Search(source, budget, run, Clock(total, state.elapsed, start), state, seed, device, threads, speak, stop)
+        search.clock.stages = list(state.stages)
+        run.write_config({
+            "verb": "optimize", "data": str(source.where), "budget": budget.to_json(), "time": total, "model": model,
+            "weights": weights, "seed": seed, "device": device, "threads": threads, "input": source.input.to_json(),
+            "command": command,
+        })  # fmt: skip
+        search.save()
+        speak(
+            f"{source.name}: {len(source.classes)} classes, {len(source.train)} + {len(source.val)} + {len(source.test)} images, "
+            f"input {source.input.shape}; {show_seconds(total)} in {run.path}"
+        )
+        result = _run(search, model, weights, command)
+        write_card(run.path, result)
+        write_report(run.path, result)
+        shutil.rmtree(run.path / "candidates", ignore_errors=True)
+        state.done = True
+        search.save()
+        speak(f"done in {show_seconds(search.clock.elapsed)}: {run.path / 'report.html'}")
+    return Result(result)
+
+
+def _run(search: Search, model: str | None, weights: str | None, command: str) -> dict[str, Any]:
+    """The stages in order; a resumed search enters where it left off."""
+    from ..train import TrainConfig
+
+    state = search.state
+    if state.phase == "baseline":
+        make_baseline(search, model, weights)
+    net, input = search.baseline_model()
+    tune = state.baseline.get("tune", {})
+    config = TrainConfig(seconds=1.0, seed=search.seed, **tune)
+    trainer = Trainer(
+        search.source, net, input, config, search.folder / "candidates", search.device, search.seed, search.stop, search.log
+    )
+    if state.phase == "measure":
+        measure_candidates(search, trainer)
+    if state.phase == "halve":
+        halve(search, trainer)
+    if state.phase == "final":
+        train_finalists(search, trainer, reserve=reserve(search))
+    return finish(search, trainer, command)
+
+
+def reserve(search: Search) -> float:
+    """Seconds to keep for the last stage: exports, int8, both files over validation and test, timing, the report.
+
+    The evaluation is predicted from the baseline's measured latency; the rest was 6 to 9 s on two cores.
+    """
+    images = 3 * len(search.source.val) + 3 * len(search.source.test)
+    return 9.0 + 1.2 * images * search.baseline_cost.latency_ms / 1000 + 0.05 * search.clock.total
+
+
+def _open(resume: str | Path | None, out: str | Path, source: Source) -> Run:
+    if resume is None:
+        return Run.create(out, source.name)
+    path = Path(resume)
+    if not (path / "state.json").exists():
+        raise UsageError(f"{path} is not an interrupted optimize run: it has no state.json")
+    return Run(path)
+
+
+def resumed_settings(path: str | Path) -> dict[str, Any]:
+    """The settings an interrupted run was started with. Raises UsageError when the folder is not such a run."""
+    file = Path(path) / "config.yaml"
+    if not file.exists():
+        raise UsageError(f"{path} is not a run folder: it has no config.yaml")
+    settings = yaml.safe_load(file.read_text())
+    if not isinstance(settings, dict) or settings.get("verb") != "optimize":
+        raise UsageError(f"{path} is not a run of optimize")
+    return settings
+
+
+def _speaker(run: Run, log: Callable[[str], None] | None) -> Callable[[str], None]:
+    def speak(text: str) -> None:
+        run.log(text)
+        if log is not None:
+            log(text)
+
+    return speak

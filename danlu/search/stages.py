@@ -1,0 +1,275 @@
+"""The stages of a search before the choice: a baseline, candidates measured untrained, the promising ones trained."""
+
+import time
+from collections import defaultdict
+from dataclasses import replace
+from pathlib import Path
+
+from torch import nn
+
+from ..codec import load_saved, save
+from ..data import Source
+from ..deploy import export_onnx
+from ..errors import DanluError, UsageError
+from ..train import TrainConfig, evaluate, fit
+from ..units import show_bytes, show_count, show_seconds
+from ..zoo import create, load_weights
+from . import baseline as ladder
+from .candidate import Candidate, overrun
+from .choose import entrants, finalists, is_limited, promoted, weight
+from .context import Search
+from .halving import Study, plan, resource, survivors
+from .measure import Cost, count, latencies, measure
+from .space import Proposal, proposals
+from .trainer import Trainer, keep, settings
+
+# Shares of the time. What is left after them trains the finalists; the end is kept free for the choice and the report.
+BASELINE, MEASURE, HALVE = 0.34, 0.10, 0.22
+
+
+def make_baseline(search: Search, model: str | None, weights: str | None) -> None:
+    """Stage 1: train a reliable net (or take the user's), export it, measure its file."""
+    state, source, home = search.state, search.source, search.baseline_home
+    seconds = BASELINE * search.clock.total - (search.clock.elapsed if not state.baseline else 0)
+    started = time.monotonic()
+    if "recipe" not in state.baseline:
+        if model is None:
+            recipe = ladder.choose(
+                source.input,
+                len(source.classes),
+                len(source.train),
+                seconds,
+                device=search.device,
+                seed=search.seed,
+                log=search.log,
+            )
+        else:
+            recipe = model
+        state.baseline = {"recipe": recipe, "ready": False}
+        search.save()
+    net, ready = _baseline_net(search, state.baseline["recipe"], weights)
+    state.baseline["recipe"] = getattr(net, "danlu_recipe", state.baseline["recipe"])
+    if not ready and not (home / "model.json").exists():
+        left = BASELINE * search.clock.total - search.clock.elapsed
+        config = replace(
+            settings(net, len(source.train), TrainConfig(seconds=max(left, 5.0), seed=search.seed), pruned=weights is not None)
+        )
+        search.log(f"training the baseline {state.baseline['recipe']} for {show_seconds(config.seconds or 0)}")
+        resume = (home / "checkpoints").exists()
+        done = fit(net, source, config, run=home, resume=resume, device=search.device, stop=search.stop, log=search.log)
+        net = done.model
+        keep(done, home, source)
+        state.baseline["tune"] = {"precision": done.tune.precision, "memory_format": done.tune.memory_format}
+    elif not (home / "model.json").exists():
+        save(net, home, input=source.input, classes=source.classes)
+    export_onnx(net, search.baseline_file, input=source.input, classes=source.classes, recipe=state.baseline["recipe"])
+    macs, params = count(net, source.input)
+    accuracy, _ = search.accuracy(search.baseline_file, "val", source)
+    median, low, high, _ = latencies([search.baseline_file], search.threads, min(2.0, 0.02 * search.clock.total))[0]
+    cost = Cost("fp32", str(search.baseline_file), search.baseline_file.stat().st_size, median, low, high, 1.0, macs, params)
+    state.baseline.update(ready=True, accuracy=accuracy, cost=cost.to_json())
+    if accuracy < 1.5 / len(source.classes):
+        search.log("the baseline is little better than chance: more --time or more images would help")
+    search.log(
+        f"baseline: {100 * accuracy:.1f} % on validation, {show_bytes(cost.size_bytes)}, {median:.3g} ms, {show_count(macs)} MACs"
+    )
+    state.phase = "measure"
+    search.clock.stage("baseline", time.monotonic() - started)
+    search.save()
+
+
+def _baseline_net(search: Search, recipe: str, weights: str | None) -> tuple[nn.Module, bool]:
+    """The baseline network, and whether its weights are those to keep."""
+    source = search.source
+    if (search.baseline_home / "model.json").exists():
+        return load_saved(search.baseline_home, trust=True).model, True
+    if Path(recipe).exists():
+        saved = load_saved(recipe, trust=True)
+        if saved.classes != source.classes:
+            raise UsageError(
+                f"the model in {recipe} knows the classes {list(saved.classes)[:8]}, the data has {list(source.classes)[:8]}"
+            )
+        return saved.model, True
+    net = create(recipe, num_classes=len(source.classes), in_channels=source.input.channels, seed=search.seed)
+    if weights is None:
+        return net, False
+    report = load_weights(net, weights)
+    search.log(f"weights: {report}")
+    if report.reshaped or report.missing:
+        return net, False
+    scores = evaluate(net, source, split="val", device=search.device)
+    search.log(f"the given weights have {100 * scores.accuracy:.1f} % on validation")
+    return net, scores.accuracy >= 2 / len(source.classes)
+
+
+def measure_candidates(search: Search, trainer: Trainer) -> None:
+    """Stage 2: export candidates untrained and measure bytes, MACs and latency, until the stage's time is used."""
+    state, limits, base = search.state, search.limits, search.baseline_cost
+    started = time.monotonic()
+    until = started + max(MEASURE * search.clock.total, 5.0)
+    done = {c.proposal.recipe for c in state.candidates}
+    families: dict[str, list[tuple[int, Proposal]]] = defaultdict(list)
+    for proposal, macs in _countable(search, trainer, done):
+        families[proposal.family].append((macs, proposal))
+    for rows in families.values():
+        rows.sort(key=lambda row: -row[0])
+    # The first of a family tells what its MACs cost in time here; larger ones than that can fit are then passed over.
+    ms_per_mac: dict[str, float] = {}
+    slice_seconds = min(1.5, 0.006 * search.clock.total)
+    while any(families.values()) and time.monotonic() < until:
+        for family in [f for f, rows in families.items() if rows]:
+            rows = families[family]
+            if family in ms_per_mac and limits.latency_ms is not None:
+                while len(rows) > 1 and rows[0][0] * ms_per_mac[family] > 1.5 * limits.latency_ms:
+                    rows.pop(0)
+            _, proposal = rows.pop(0 if family not in ms_per_mac or is_limited(limits) else len(rows) // 2)
+            candidate = _measure_one(search, trainer, proposal, slice_seconds)
+            state.candidates.append(candidate)
+            search.save()
+            if candidate.costs:
+                ms_per_mac[family] = min(cost.latency_ms for cost in candidate.costs) / max(candidate.costs[0].macs, 1)
+            if time.monotonic() >= until:
+                break
+    feasible = search.feasible()
+    for candidate in state.candidates:
+        if candidate.costs and candidate not in feasible:
+            candidate.status = "infeasible"
+            closest = min(candidate.costs, key=lambda cost: overrun(cost, limits))
+            misses = [str(c) for c in limits.checks(closest.size_bytes, closest.latency_ms, closest.macs) if not c.met]
+            candidate.why = "over the limit: " + ", ".join(misses)
+    search.log(
+        f"measured {len(state.candidates)} untrained candidates against a baseline of {show_bytes(base.size_bytes)}, "
+        f"{base.latency_ms:.3g} ms: {len(feasible)} fit the budget"
+    )
+    state.phase = "halve"
+    search.clock.stage("measure candidates", time.monotonic() - started)
+    search.save()
+
+
+def _countable(search: Search, trainer: Trainer, done: set[str]) -> list[tuple[Proposal, int]]:
+    """The proposals worth exporting: cheaper than the baseline, and not too large for the limits whatever is done to them."""
+    import torch
+
+    limits, base = search.limits, search.baseline_cost
+    found = []
+    for proposal in proposals(search.source.input, search.state.baseline["recipe"]):
+        if proposal.recipe in done:
+            continue
+        input = replace(search.source.input, size=proposal.size)
+        if proposal.pruned:
+            found.append((proposal, base.macs))
+            continue
+        try:
+            with torch.device("meta"):
+                net = create(proposal.recipe, num_classes=len(search.source.classes), in_channels=input.channels)
+        except UsageError as error:
+            search.log(f"passed over {proposal.recipe}: {error}")
+            continue
+        macs, params = count(net, input)
+        # Eight bits are the fewest a weight has in an ONNX file here.
+        too_large = limits.size_bytes is not None and params > limits.size_bytes
+        if macs < 0.9 * base.macs and params < base.params and not too_large and (limits.macs is None or macs <= limits.macs):
+            found.append((proposal, macs))
+    return found
+
+
+def _measure_one(search: Search, trainer: Trainer, proposal: Proposal, seconds: float) -> Candidate:
+    number = max((c.id for c in search.state.candidates), default=0) + 1
+    source, folder = search.source, search.folder / "candidates" / f"{number:03d}"
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        costs = measure(
+            proposal, lambda: trainer.build(proposal), replace(source.input, size=proposal.size), source.classes,
+            (search.baseline_file, search.baseline_cost.latency_ms), folder, threads=search.threads, seconds=seconds,
+        )  # fmt: skip
+    except DanluError as error:
+        # One architecture that cannot be exported must not end the search; the report lists it with the reason.
+        search.log(f"{proposal.recipe} left out: {error}")
+        return Candidate(number, proposal, [], "failed", str(error))
+    lightest = min(costs, key=lambda cost: cost.latency_ms)
+    search.log(
+        f"  {proposal.recipe}: {show_bytes(min(c.size_bytes for c in costs))}, {lightest.latency_ms:.3g} ms, "
+        f"{show_count(lightest.macs)} MACs"
+    )
+    return Candidate(number, proposal, costs)
+
+
+def halve(search: Search, trainer: Trainer) -> None:
+    """Stage 3: successive halving among the feasible candidates (or, when none is, among the closest)."""
+    state, limits, base = search.state, search.limits, search.baseline_cost
+    started = time.monotonic()
+    pool = search.feasible()
+    if not pool:
+        pool = sorted((c for c in state.candidates if c.costs), key=lambda c: weight(c, limits, base))[:3]
+        search.log("no candidate fits the budget; the closest are trained")
+    if not pool:
+        state.phase = "final"
+        search.save()
+        return
+    if not state.plan:
+        seconds = max(min(HALVE * search.clock.total, 0.5 * search.clock.left), 1.0)
+        entering, first, rungs = plan(seconds, len(pool))
+        state.plan = {"entrants": entering, "first": first, "rungs": rungs}
+        state.live = [c.id for c in entrants(pool, limits, base, entering)]
+        search.save()
+    study = Study(search.folder / "study.log", search.folder.name, search.seed)
+    entering, first, rungs = int(state.plan["entrants"]), state.plan["first"], int(state.plan["rungs"])
+    while state.rung < rungs:
+        goal = resource(first, state.rung)
+        live = [state.by_id(i) for i in state.live]
+        for candidate in live:
+            if len(candidate.rungs) > state.rung:
+                continue
+            done = trainer.train(candidate, goal)
+            candidate.rungs.append({"seconds": goal, "accuracy": done.best_accuracy})
+            study.report(candidate, state.rung, done.best_accuracy)
+            search.log(f"  rung {state.rung + 1}: {100 * done.best_accuracy:.1f} % {candidate.proposal.recipe}")
+            search.save()
+        if state.rung + 1 < rungs:
+            kept = promoted(live, survivors(entering, state.rung + 1), limits.drop, limits, base)
+            for candidate in live:
+                if candidate not in kept:
+                    candidate.status, candidate.why = "stopped", f"outrun in rung {state.rung + 1}"
+                    study.close(candidate, pruned=True)
+            state.live = [c.id for c in kept]
+        state.rung += 1
+        search.save()
+    live = [state.by_id(i) for i in state.live]
+    chosen = finalists(live, limits.drop, limits, base, most=2)
+    for candidate in live:
+        if candidate not in chosen:
+            candidate.status, candidate.why = "stopped", "not a finalist"
+            study.close(candidate, pruned=True)
+    state.live = [c.id for c in chosen]
+    state.phase = "final"
+    search.clock.stage("successive halving", time.monotonic() - started)
+    search.save()
+
+
+def train_finalists(search: Search, trainer: Trainer, reserve: float) -> None:
+    """Stage 4: the time that is left, less `reserve`, goes to the finalists; the most accurate gets most of it."""
+    state = search.state
+    started = time.monotonic()
+    study = Study(search.folder / "study.log", search.folder.name, search.seed)
+    todo = [c for i in state.live if (c := state.by_id(i)).status != "trained"]
+    for position, candidate in enumerate(todo):
+        left = search.clock.left - reserve
+        share = left if position == len(todo) - 1 else 0.6 * left
+        if share < 2.0 and candidate.rungs:
+            candidate.status = "trained"
+            continue
+        goal = candidate.seconds + max(share, 2.0)
+        search.log(f"training finalist {candidate.proposal.recipe} for {show_seconds(max(share, 2.0))}")
+        done = trainer.train(candidate, goal)
+        candidate.rungs.append({"seconds": goal, "accuracy": done.best_accuracy})
+        candidate.status = "trained"
+        study.close(candidate, pruned=False)
+        search.save()
+    state.phase = "choose"
+    search.clock.stage("train finalists", time.monotonic() - started)
+    search.save()
+
+
+def data_at(source: Source, size: tuple[int, int]) -> Source:
+    """The data at another input size, or itself."""
+    return source if size == source.input.size else source.at(size)
