@@ -58,7 +58,18 @@ def make_subset(archive: Path, folder: Path, seed: int) -> None:
 def danlu_part(data: Path, work: Path, minutes: float, seed: int) -> dict[str, Any]:
     """The one command, as a user types it."""
     limits = ["--max-size", "1/8", "--max-latency", "1/5", "--max-drop", "0.01"]
-    command = [sys.executable, "-m", "danlu.cli.main", "optimize", str(data), *limits, "--time", f"{minutes}m", "--seed", str(seed)]
+    command = [
+        sys.executable,
+        "-m",
+        "danlu.cli.main",
+        "optimize",
+        str(data),
+        *limits,
+        "--time",
+        f"{minutes}m",
+        "--seed",
+        str(seed),
+    ]
     run = subprocess.run([*command, "--out", str(work / "runs"), "--json"], stdout=subprocess.PIPE, text=True, check=False)
     if run.returncode not in (0, 3):
         raise SystemExit(f"danlu optimize failed with exit code {run.returncode}")
@@ -121,7 +132,11 @@ def prune_part(run: Path, source: Source, work: Path, seconds: float, seed: int)
     left = seconds - (time.monotonic() - started) - 15
     config = TrainConfig(seconds=left, lr=0.02, weight_decay=5e-4, batch_size=64, seed=seed)
     done = fit(net, source, config, run=home / "run")
-    return {"ratio": ratio, "seconds": time.monotonic() - started, **score(finish(done.model, source, home, "by hand"), source, baseline)}
+    return {
+        "ratio": ratio,
+        "seconds": time.monotonic() - started,
+        **score(finish(done.model, source, home, "by hand"), source, baseline),
+    }
 
 
 def small_part(run: Path, source: Source, work: Path, seconds: float, seed: int) -> dict[str, Any]:
@@ -163,8 +178,14 @@ def main() -> None:
     if "small" not in parts:
         parts["small"] = small_part(run, source, work, seconds, seed)
         write_json(file, parts)
-    ours = score(Path(parts["danlu"]["best"]["file"]), load_data(data, size=load_saved(run).input.size, seed=seed), run / "baseline.onnx")
-    rows = {"danlu optimize": ours, "(a) prune + fine-tune + int8 by hand": parts["prune"], "(b) ResNet-20 direct + int8": parts["small"]}
+    ours = score(
+        Path(parts["danlu"]["best"]["file"]), load_data(data, size=load_saved(run).input.size, seed=seed), run / "baseline.onnx"
+    )
+    rows = {
+        "danlu optimize": ours,
+        "(a) prune + fine-tune + int8 by hand": parts["prune"],
+        "(b) ResNet-20 direct + int8": parts["small"],
+    }
     print(f"baseline {parts['danlu']['baseline']['recipe']}: {100 * ours['baseline_accuracy']:.2f} %")
     for name, row in rows.items():
         low, high = (100 * v for v in row["interval"])

@@ -1,0 +1,67 @@
+"""VGG: stacks of 3x3 convolutions between max pools, then three large linear layers. Tensors are named as in torchvision.
+
+Source: Simonyan and Zisserman 2014, https://arxiv.org/abs/1409.1556 (A: vgg11, D: vgg16).
+Differs: the maps are averaged to 7x7 before the linear layers, so that any input from 32x32 on fits.
+"""
+
+from collections import OrderedDict
+
+from torch import nn
+
+from ._init import initialised
+from ._registry import models
+from ._scale import scaled
+
+PAPER = "arxiv:1409.1556"
+INPUT = (3, 224, 224)
+SMALLEST = (3, 32, 32)
+A = ((64,), (128,), (256, 256), (512, 512), (512, 512))
+D = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512))
+
+
+def vgg(
+    stages: tuple[tuple[int, ...], ...], *, in_channels: int, num_classes: int, width: float, dropout: float, batch_norm: bool
+) -> nn.Sequential:
+    """Stages of 3x3 convolutions of these published channels, each closed by a 2x2 max pool; then the classifier."""
+    layers: list[nn.Module] = []
+    for stage in stages:
+        for published in stage:
+            out = scaled(published, width)
+            layers.append(nn.Conv2d(in_channels, out, 3, padding=1))
+            if batch_norm:
+                layers.append(nn.BatchNorm2d(out))
+            layers.append(nn.ReLU(inplace=True))
+            in_channels = out
+        layers.append(nn.MaxPool2d(2))
+    hidden = scaled(4096, width)
+    classifier = nn.Sequential(
+        nn.Linear(in_channels * 7 * 7, hidden),
+        nn.ReLU(inplace=True),
+        nn.Dropout(dropout),
+        nn.Linear(hidden, hidden),
+        nn.ReLU(inplace=True),
+        nn.Dropout(dropout),
+        nn.Linear(hidden, num_classes),
+    )
+    parts = OrderedDict(
+        features=nn.Sequential(*layers), avgpool=nn.AdaptiveAvgPool2d(7), flatten=nn.Flatten(), classifier=classifier
+    )
+    return initialised(nn.Sequential(parts))
+
+
+@models(input=INPUT, smallest=SMALLEST, params=132_863_336, macs=7_609_090_048, year=2014, paper=PAPER)
+def vgg11(*, in_channels: int = 3, num_classes: int = 1000, width: float = 1.0, dropout: float = 0.5) -> nn.Sequential:
+    """Eight convolutions and three linear layers (configuration A)."""
+    return vgg(A, in_channels=in_channels, num_classes=num_classes, width=width, dropout=dropout, batch_norm=False)
+
+
+@models(input=INPUT, smallest=SMALLEST, params=138_357_544, macs=15_470_264_320, year=2014, paper=PAPER)
+def vgg16(*, in_channels: int = 3, num_classes: int = 1000, width: float = 1.0, dropout: float = 0.5) -> nn.Sequential:
+    """Thirteen convolutions and three linear layers (configuration D)."""
+    return vgg(D, in_channels=in_channels, num_classes=num_classes, width=width, dropout=dropout, batch_norm=False)
+
+
+@models(input=INPUT, smallest=SMALLEST, params=138_365_992, macs=15_470_264_320, year=2014, paper=PAPER)
+def vgg16_bn(*, in_channels: int = 3, num_classes: int = 1000, width: float = 1.0, dropout: float = 0.5) -> nn.Sequential:
+    """vgg16 with batch norm after every convolution, which lets it train from scratch."""
+    return vgg(D, in_channels=in_channels, num_classes=num_classes, width=width, dropout=dropout, batch_norm=True)
