@@ -3,7 +3,9 @@
 import contextlib
 import json
 import os
+import signal
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from typing import Annotated, Any
@@ -37,9 +39,18 @@ def give(value: dict[str, Any], as_json: bool, show: Callable[[], None]) -> None
         show()
 
 
+class Terminated(BaseException):
+    """SIGTERM arrived: unwinds like Ctrl-C does, so that locks are given free and half-written files removed."""
+
+
+def _terminate(*_: object) -> None:
+    raise Terminated
+
+
 @contextlib.contextmanager
 def verb() -> Iterator[None]:
     """Turn errors a user can act on into one line and an exit code; anything else keeps its traceback."""
+    before = signal.signal(signal.SIGTERM, _terminate) if threading.current_thread() is threading.main_thread() else None
     try:
         yield
     except DanluError as error:
@@ -48,12 +59,18 @@ def verb() -> Iterator[None]:
     except KeyboardInterrupt:
         say("danlu: interrupted")
         raise typer.Exit(130) from None
+    except Terminated:
+        say("danlu: terminated")
+        raise typer.Exit(143) from None
     except MemoryError:
         say("danlu: out of memory; try a smaller --batch-size or --size")
         raise typer.Exit(FAILED) from None
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise typer.Exit(FAILED) from None
+    finally:
+        if before is not None:
+            signal.signal(signal.SIGTERM, before)
 
 
 def check_device(device: str) -> str:

@@ -7,13 +7,16 @@ nobody reads (the indices of a max pool at inference) is never stored. Weights a
 output are both alive while it runs, so a residual branch counts until its join.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 
 @dataclass
 class Buffer:
-    """One activation: `made` and `last` are operator numbers; `last` is None until something reads it."""
+    """One activation. `made` and `last` are operator numbers, `last` None until something reads it.
+
+    `writer` is the row that wrote it, -1 the network's input.
+    """
 
     bytes: int
     made: int
@@ -26,14 +29,17 @@ class Buffer:
         return self.last is not None
 
 
-def peak(buffers: Iterable[Buffer]) -> tuple[int, int]:
-    """(bytes, operator number) of the moment when most is alive; the first such moment. (0, 0) without buffers."""
-    change: dict[int, int] = {}
+def peak(buffers: Iterable[Buffer], size: Callable[[Buffer], float] = lambda buffer: buffer.bytes) -> tuple[float, int]:
+    """(bytes, operator number) of the moment when most is alive; the first such moment. (0, 0) without buffers.
+
+    `size` gives the bytes of a buffer: what a change would make of it, in a prediction.
+    """
+    change: dict[int, float] = {}
     for buffer in buffers:
         if buffer.last is not None:
-            change[buffer.made] = change.get(buffer.made, 0) + buffer.bytes
-            change[buffer.last + 1] = change.get(buffer.last + 1, 0) - buffer.bytes
-    best, when, alive = 0, 0, 0
+            change[buffer.made] = change.get(buffer.made, 0) + size(buffer)
+            change[buffer.last + 1] = change.get(buffer.last + 1, 0) - size(buffer)
+    best, alive, when = 0.0, 0.0, 0
     for moment in sorted(change):
         alive += change[moment]
         if alive > best:

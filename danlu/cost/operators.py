@@ -60,10 +60,16 @@ MACS: dict[str, Formula] = {
     "_scaled_dot_product_cudnn_attention": _attention,
     "_scaled_dot_product_fused_attention_overrideable": _attention,
 }
+
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
 ATTENTION = frozenset(name for name in MACS if "attention" in name)
 
 # Known to hold no multiply-accumulate, beyond what torch itself tags as pointwise, reduction or view.
-FREE = frozenset(
+FREE = _words(
     """
     _adaptive_avg_pool2d _adaptive_avg_pool3d adaptive_max_pool2d adaptive_max_pool3d avg_pool1d avg_pool2d avg_pool3d max_pool1d
     max_pool2d_with_indices max_pool3d_with_indices max_unpool2d max_unpool3d fractional_max_pool2d fractional_max_pool3d
@@ -80,14 +86,14 @@ FREE = frozenset(
     _unsafe_index_put _unsafe_masked_index nonzero nonzero_static where bucketize searchsorted isin histc bincount
     sort topk kthvalue mode median nanmedian argsort _unique _unique2 unique_consecutive unique_dim multinomial
     cumsum cumprod cummax cummin logcumsumexp tril triu trace diag_embed
-    empty empty_like empty_permuted empty_strided new_empty new_empty_strided full full_like new_full ones ones_like new_ones zeros
-    zeros_like new_zeros scalar_tensor arange linspace logspace eye tril_indices triu_indices hann_window
+    empty empty_like empty_permuted empty_strided new_empty new_empty_strided full full_like new_full ones
+    ones_like new_ones zeros zeros_like new_zeros scalar_tensor arange linspace logspace eye tril_indices triu_indices hann_window
     rand rand_like randn randn_like randint randint_like randperm bernoulli normal uniform exponential geometric
     copy copy_ clone fill zero lift lift_fresh resize resize_as set_ _to_copy _unsafe_view _reshape_copy _pin_memory contiguous
     eq ne lt le gt ge floor_divide rsub copysign heaviside xlogy gcd lcm complex polar add sub mul div
     max min aminmax argmax argmin any all equal is_same_size _local_scalar_dense item
     _assert_async _assert_scalar _assert_tensor_metadata _functional_assert_async _print sym_size sym_numel sym_stride
-    """.split()
+    """
 )
 
 

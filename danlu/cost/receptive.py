@@ -74,7 +74,9 @@ def see_all(field: Field, axes: Sequence[int] | None = None, *, collapse: bool =
     """See every position along `axes` (default: all); `collapse` pools them away, attention keeps them."""
     axes = range(len(field.size)) if axes is None else axes
     jump = field.jump or (0.0,) * len(field.size)
-    size = tuple(r + (g - 1) * j if i in axes else r for i, (r, g, j) in enumerate(zip(field.size, field.grid, jump, strict=True)))
+    size = tuple(
+        r + (g - 1) * j if i in axes else r for i, (r, g, j) in enumerate(zip(field.size, field.grid, jump, strict=True))
+    )
     if not collapse:
         return replace(field, size=size)
     grid = tuple(1 if i in axes else g for i, g in enumerate(field.grid))
@@ -113,10 +115,15 @@ def _reduce(field: Field, x: Tensor, out: Tensor, args: Sequence[Any], kwargs: d
 
 
 _TAPS = {"nearest": 1, "linear": 2, "bilinear": 2, "trilinear": 2, "bicubic": 4}
-REDUCTIONS = frozenset("mean sum amax amin max min var std var_mean std_mean logsumexp prod median norm linalg_vector_norm".split())
+REDUCTIONS = frozenset(
+    ("mean", "sum", "amax", "amin", "max", "min", "var", "std", "var_mean", "std_mean", "logsumexp", "prod", "median", "norm",
+     "linalg_vector_norm")
+)  # fmt: skip
 
 
-def advance(name: str, args: Sequence[Any], kwargs: dict[str, Any], out: Tensor, fields: Sequence[Field | None], batch: int) -> Field | None:
+def advance(
+    name: str, args: Sequence[Any], kwargs: dict[str, Any], out: Tensor, fields: Sequence[Field | None], batch: int
+) -> Field | None:
     """The field of `out` from those of the tensor arguments, in the order of `fields` (None: a weight or a constant)."""
     known = [field for field in fields if field is not None]
     field = join(known)

@@ -5,12 +5,11 @@
 
 import contextlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils.parametrize import ParametrizationList
 from torch.utils._pytree import tree_leaves
 
 Key = tuple[str, int, int]
@@ -27,7 +26,6 @@ class Frame:
     gap: int = 0
     input: tuple[int, ...] | None = None
     output: tuple[int, ...] | None = None
-    notes: dict[str, Any] = field(default_factory=dict)
 
     @property
     def key(self) -> Key:
@@ -44,7 +42,7 @@ def first_shape(value: Any) -> tuple[int, ...] | None:
 
 
 def layers(model: nn.Module) -> list[tuple[str, nn.Module, bool]]:
-    """(name, module, is leaf) of every distinct module but the inside of weight parametrisations, which are part of their layer."""
+    """(name, module, is leaf) of every distinct module; the inside of a weight parametrisation is part of its layer."""
     inside: set[int] = set()
     found = []
     for name, module in model.named_modules():
@@ -93,7 +91,8 @@ def watching(
             if stack:
                 stack[-1].gap += 1
 
-        handles.append(module.register_forward_pre_hook(before, with_kwargs=True))
+        # First in line, so that what the module's own hooks compute (weight_norm) is its own work too.
+        handles.append(module.register_forward_pre_hook(before, with_kwargs=True, prepend=True))
         handles.append(module.register_forward_hook(after, with_kwargs=True, always_call=True))
 
     try:

@@ -5,7 +5,6 @@ with the first one within each round. Before a timed sample the file runs once u
 that the file before it took. A sample of a file faster than the clock is good for is the mean of several runs.
 """
 
-import gc
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
@@ -16,6 +15,7 @@ import numpy as np
 import onnxruntime as ort
 
 from ..errors import UsageError
+from .quiet import no_collection
 from .runtime import session
 
 SAMPLE_MS = 0.2  # a sample lasts at least this long
@@ -94,21 +94,19 @@ def interleave(
 ) -> np.ndarray:
     """Milliseconds of one call, [rounds, len(calls)]; each round runs every call, in a random order of its own.
 
-    Ends after `repeats` rounds, or at the first round that ends later than `seconds` after the start, but never before
-    round 5. The garbage collector rests meanwhile, as in `timeit`.
+    Ends after `repeats` rounds, or with the first round that is over `seconds` after the start, but never before round 5.
+    The garbage collector rests meanwhile, as in `timeit`.
     """
     if warmup < 0 or repeats < 1:
         raise UsageError(f"warmup must be at least 0 and repeats at least 1, got {warmup} and {repeats}")
     began = time.perf_counter()
     order = np.random.default_rng(seed)
-    collecting = gc.isenabled()
-    gc.disable()
-    try:
+    rounds: list[np.ndarray] = []
+    with no_collection():
         for _ in range(warmup):
             for call in calls:
                 call()
         inner = [max(1, round(SAMPLE_MS / max(once(call), 1e-4))) for call in calls]
-        rounds = []
         while len(rounds) < repeats:
             times = np.empty(len(calls))
             for i in order.permutation(len(calls)):
@@ -117,9 +115,6 @@ def interleave(
             rounds.append(times)
             if seconds is not None and len(rounds) >= FEWEST and time.perf_counter() - began > seconds:
                 break
-    finally:
-        if collecting:
-            gc.enable()
     return np.stack(rounds)
 
 

@@ -61,7 +61,7 @@ def parse(text: str) -> list[Call]:
         raise UsageError(f"a recipe has at most {MAX_CHARACTERS} characters, got {len(text)}")
     steps = split_steps(text)
     if any(not step for step in steps):
-        raise UsageError(f"recipe {text!r} has an empty step; write name | name | ...")
+        raise UsageError(f"recipe {_quote(text)} has an empty step; write name | name | ...")
     return [parse_step(step) for step in steps]
 
 
@@ -70,43 +70,48 @@ def show(calls: list[Call]) -> str:
     return " | ".join(str(call) for call in calls)
 
 
+def _quote(text: str, most: int = 200) -> str:
+    return repr(text if len(text) <= most else text[:most] + "...")
+
+
 def parse_step(text: str) -> Call:
     """Parse one step; the name of a base from outside the zoo includes its colon."""
+    where = f"recipe step {_quote(text)}"
     head, colon, tail = text.partition(":")
     prefix = ""
     if colon and "(" not in head:
         prefix, text = head.strip() + ":", tail.strip()
         if not all(part.isidentifier() for part in head.strip().split(".")):
-            raise UsageError(f"recipe step {text!r}: {head!r} before the colon is not a module name")
-    node = _expression(text)
+            raise UsageError(f"{where}: {head!r} before the colon is not a module name")
+    node = _expression(text, where)
     if isinstance(node, ast.Call):
         function, arguments, keywords = node.func, node.args, node.keywords
     else:
         function, arguments, keywords = node, [], []
     name = _dotted(function)
     if not name or ("." in name and not prefix):
-        raise UsageError(f"recipe step {text!r} does not start with a name")
+        raise UsageError(f"{where} does not start with a name")
     name = prefix + name
     if arguments:
-        raise UsageError(f"recipe step {text!r}: options are written by name, e.g. {name}(size=32)")
+        raise UsageError(f"{where}: options are written by name, e.g. {name}(size=32)")
     options: dict[str, Any] = {}
     for keyword in keywords:
         if keyword.arg is None:
-            raise UsageError(f"recipe step {text!r}: ** is not allowed")
+            raise UsageError(f"{where}: ** is not allowed")
         if keyword.arg in options:
-            raise UsageError(f"recipe step {text!r}: option {keyword.arg!r} is given twice")
-        options[keyword.arg] = _literal(keyword.value, f"recipe step {text!r}: {keyword.arg}")
+            raise UsageError(f"{where}: option {keyword.arg!r} is given twice")
+        options[keyword.arg] = _literal(keyword.value, f"{where}: {keyword.arg}")
     return Call(name, options)
 
 
-def _expression(text: str) -> ast.expr:
+def _expression(text: str, where: str) -> ast.expr:
     try:
         with warnings.catch_warnings():
             # An odd escape in quoted text warns; that is no reason to print, or to stop where warnings are errors.
             warnings.simplefilter("ignore")
             return ast.parse(text, mode="eval").body
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
-        raise UsageError(f"recipe step {text!r} is not of the form name(arg=literal, ...)") from error
+        raise UsageError(f"{where} is not of the form name(arg=literal, ...)") from error
 
 
 def _dotted(node: ast.expr) -> str:

@@ -42,10 +42,10 @@ ACTIVATIONS: tuple[type[nn.Module], ...] = (
     nn.ReLU, nn.ReLU6, nn.RReLU, nn.LeakyReLU, nn.PReLU, nn.ELU, nn.SELU, nn.CELU, nn.SiLU, nn.Hardswish, nn.GELU,
     nn.Mish, nn.Tanh, nn.Hardtanh, nn.Softplus, nn.Softsign, *GATES,
 )  # fmt: skip
-FUNCTIONS = frozenset(
-    "relu relu_ relu6 rrelu leaky_relu prelu elu elu_ selu celu silu hardswish gelu mish tanh tanh_ sigmoid sigmoid_ "
-    "hardsigmoid hardtanh softplus softsign".split()
-)
+FUNCTIONS = frozenset((
+    "relu", "relu_", "relu6", "rrelu", "leaky_relu", "prelu", "elu", "elu_", "selu", "celu", "silu", "hardswish", "gelu",
+    "mish", "tanh", "tanh_", "sigmoid", "sigmoid_", "hardsigmoid", "hardtanh", "softplus", "softsign",
+))  # fmt: skip
 
 
 @edits(exact=False, needs=(), reduces=(), paper="arxiv:1710.05941")
@@ -110,4 +110,4 @@ def _functions(graph: fx.Graph) -> list[tuple[str, str]]:
             stack = node.meta.get("nn_module_stack") or {}
             owner = [path for path, _ in stack.values()][-1] if stack else ""
             found.append((owner, f"{name} is called as a function in its forward; write it as a module to swap it"))
-    return found
+    return list(dict.fromkeys(found))

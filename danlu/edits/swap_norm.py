@@ -38,8 +38,8 @@ def swap_norm(model: nn.Module, *, to: To, groups: int | None = None, skip: Coll
 
     `groups` is for "group": by default the largest divisor of the channels up to 32. LayerNorm modules, which normalise
     the last dimensions of tokens, are not touched. "none" folds a BatchNorm into the layer before it where it can, so that
-    a trained net still gives the same outputs in eval mode; other norms disappear and their beta becomes the bias of the
-    layer before them. `skip` holds names of norms, or of modules, to leave alone.
+    a trained net still gives the same outputs in eval mode; other norms disappear, and a layer without bias that fed one
+    gets its beta as bias. `skip` holds names of norms, or of modules, to leave alone.
 
     Raises: UsageError for another `to`, or for `groups` below 1 or without "group".
     """
@@ -55,30 +55,31 @@ def _successor(norm: Any, to: str, groups: int | None) -> nn.Module | Keep:
     """The layer that takes the place of `norm`, with its gamma and beta."""
     width = norm.num_channels if isinstance(norm, nn.GroupNorm) else norm.num_features
     dims = spatial_dims(norm)
+    weight = norm.weight
+    like = {} if weight is None else {"device": weight.device, "dtype": weight.dtype}
     new: nn.Module
     if to == "batch":
         if isinstance(norm, _BatchNorm):
             return Keep("it is a batch norm already")
-        new = BATCH[dims](width, eps=norm.eps)
+        new = BATCH[dims](width, eps=norm.eps, **like)
     elif to == "instance":
         if isinstance(norm, _InstanceNorm):
             return Keep("it is an instance norm already")
         if dims not in INSTANCE:
             return Keep("it may see one value per channel, which an instance norm turns into zero")
-        new = INSTANCE[dims](width, eps=norm.eps, affine=True)
+        new = INSTANCE[dims](width, eps=norm.eps, affine=True, **like)
     else:
         count = 1 if to == "layer" else groups or largest_divisor(width)
         if width % count:
             return Keep(f"{count} groups do not divide its {width} channels")
         if isinstance(norm, nn.GroupNorm) and norm.num_groups == count:
             return Keep(f"it has {count} group{'s' * (count > 1)} already")
-        new = nn.GroupNorm(count, width, eps=norm.eps)
-    if norm.weight is not None:
-        with torch.no_grad():
-            new.weight.copy_(norm.weight)  # type: ignore[operator]
-            if norm.bias is not None:
-                new.bias.copy_(norm.bias)  # type: ignore[operator]
-        return new.to(norm.weight)
+        new = nn.GroupNorm(count, width, eps=norm.eps, **like)
+    with torch.no_grad():
+        for old, copied in ((norm.weight, new.weight), (norm.bias, new.bias)):
+            if old is not None:
+                copied.copy_(old)
+                copied.requires_grad_(old.requires_grad)
     return new
 
 

@@ -1,6 +1,7 @@
 """Options from a recipe against the annotations of an entry: a wrong type is said before a net is built from it."""
 
 import inspect
+import re
 import types
 from collections.abc import Callable
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
@@ -20,7 +21,7 @@ def takes(hint: Any, value: Any) -> bool:
         return any(takes(argument, value) for argument in arguments)
     if origin is Literal:
         return any(value == argument and type(value) is type(argument) for argument in arguments)
-    if origin in (list, tuple, dict, set):
+    if isinstance(origin, type):
         return isinstance(value, origin)
     if hint is None or hint is type(None):
         return value is None
@@ -32,10 +33,10 @@ def takes(hint: Any, value: Any) -> bool:
 
 
 def spell(hint: Any) -> str:
-    """An annotation as people read it: 'int', 'int | None', '"a" | "b"'."""
+    """An annotation as people read it: int, int | None, 'a' | 'b', Collection[str]."""
     if get_origin(hint) is Literal:
         return " | ".join(repr(argument) for argument in get_args(hint))
-    return hint.__name__ if isinstance(hint, type) and not get_args(hint) else str(hint)
+    return hint.__name__ if isinstance(hint, type) and not get_args(hint) else re.sub(r"\b(\w+\.)+", "", str(hint))
 
 
 def check_options(entry: Entry[Callable[..., Any]], options: dict[str, Any]) -> None:

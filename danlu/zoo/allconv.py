@@ -10,8 +10,8 @@ Differs: He initialisation (the authors: normal, standard deviation 0.01, on pix
 from torch import nn
 
 from ._init import initialised
+from ._knobs import scaled
 from ._registry import models
-from ._scale import scaled
 
 COLUMN = "https://github.com/longpeng2008/yousan.ai"
 INPUT = (3, 224, 224)
@@ -42,7 +42,7 @@ def allconv(
 
 @models(input=INPUT, smallest=SMALLEST, params=265_812, macs=65_632_768, year=2019, paper=COLUMN)
 def allconv5(*, in_channels: int = 3, num_classes: int = 20, width: float = 1.0, batch_norm: bool = False) -> nn.Sequential:
-    """Four convolutions, the first 5x5 with stride 4."""
+    """Depth 5: four convolutions, the first 5x5 with stride 4."""
     return allconv(
         (64, 64, 128, 128), (4, 2, 2, 2), kernels=(5, 3, 3, 3),
         in_channels=in_channels, num_classes=num_classes, width=width, batch_norm=batch_norm,
@@ -51,7 +51,7 @@ def allconv5(*, in_channels: int = 3, num_classes: int = 20, width: float = 1.0,
 
 @models(input=INPUT, smallest=SMALLEST, params=560_468, macs=238_441_472, year=2019, paper=COLUMN)
 def allconv6(*, in_channels: int = 3, num_classes: int = 20, width: float = 1.0, batch_norm: bool = False) -> nn.Sequential:
-    """Five convolutions with stride 2: the column's baseline."""
+    """Depth 6, the column's baseline: five convolutions with stride 2."""
     return allconv(
         (64, 64, 128, 128, 256), (2, 2, 2, 2, 2), kernels=(3,) * 5,
         in_channels=in_channels, num_classes=num_classes, width=width, batch_norm=batch_norm,
@@ -60,7 +60,7 @@ def allconv6(*, in_channels: int = 3, num_classes: int = 20, width: float = 1.0,
 
 @models(input=INPUT, smallest=SMALLEST, params=1_150_548, macs=982_651_904, year=2019, paper=COLUMN)
 def allconv7_1(*, in_channels: int = 3, num_classes: int = 20, width: float = 1.0, batch_norm: bool = False) -> nn.Sequential:
-    """Six convolutions, the first at full resolution."""
+    """Depth 7: six convolutions, the first at full resolution."""
     return allconv(
         (64, 64, 128, 128, 256, 256), (1, 2, 2, 2, 2, 2), kernels=(3,) * 6,
         in_channels=in_channels, num_classes=num_classes, width=width, batch_norm=batch_norm,
@@ -69,7 +69,7 @@ def allconv7_1(*, in_channels: int = 3, num_classes: int = 20, width: float = 1.
 
 @models(input=INPUT, smallest=SMALLEST, params=1_740_628, macs=3_699_381_248, year=2019, paper=COLUMN)
 def allconv8_1(*, in_channels: int = 3, num_classes: int = 20, width: float = 1.0, batch_norm: bool = False) -> nn.Sequential:
-    """Seven convolutions, the first two at full resolution."""
+    """Depth 8: seven convolutions, the first two at full resolution."""
     return allconv(
         (64, 64, 128, 128, 256, 256, 256), (1, 1, 2, 2, 2, 2, 2), kernels=(3,) * 7,
         in_channels=in_channels, num_classes=num_classes, width=width, batch_norm=batch_norm,

@@ -91,7 +91,9 @@ def _from_module(base: Call, counts: dict[str, int]) -> nn.Module:
                 raise unknown(f"function of {module_name}", part, names)
             function = getattr(function, part)
         if not callable(function):
-            raise UsageError(f"{base.name} is a {type(function).__name__}; a function that returns a torch.nn.Module is needed")
+            raise UsageError(
+                f"{base.name} is of type {type(function).__name__}; it must be a function that returns a torch.nn.Module"
+            )
         options = {**counts, **base.options}
         try:
             signature = inspect.signature(function)
@@ -139,8 +141,10 @@ def _current_folder_first() -> Iterator[None]:
 def _from_timm(base: Call, counts: dict[str, int]) -> nn.Module:
     try:
         import timm
-    except ImportError as error:
-        raise UsageError(f"{base.name} needs timm ({error}); pip install timm") from error
+    except ModuleNotFoundError as error:
+        raise UsageError(f"{base.name} needs {error.name}, which is not installed; pip install timm") from error
+    except Exception as error:
+        raise UsageError(f"{base.name}: timm is installed but cannot be imported: {type(error).__name__}: {error}") from error
     name = base.name.removeprefix("timm:")
     if not timm.is_model(name):
         raise unknown("model of timm", name, timm.list_models())

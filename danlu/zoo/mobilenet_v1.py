@@ -12,8 +12,8 @@ from torch import nn
 from ..errors import UsageError
 from ..nn import DepthwiseSeparable
 from ._init import initialised
+from ._knobs import scaled
 from ._registry import models
-from ._scale import scaled
 
 # (channels, stride) of each block; the five with 512 channels and stride 1 are what the paper's shallow net drops.
 BLOCKS = (
@@ -45,10 +45,12 @@ def blocks_of(depth: int) -> list[tuple[int, int]]:
     input=(3, 224, 224), smallest=(3, 32, 32), params=4_231_976, macs=568_740_352, year=2017, paper="arxiv:1704.04861"
 )  # fmt: skip
 def mobilenet_v1(*, in_channels: int = 3, num_classes: int = 1000, width: float = 1.0, depth: int = 28) -> nn.Sequential:
-    """Depthwise separable convolutions; `depth` counts layers.
+    """MobileNet v1: depthwise separable convolutions.
 
-    depth 28 is the whole net; 18 is the paper's shallow net, without the five blocks of 512 channels and stride 1; 10, 12,
-    14, 16, 20, 24 and 26 are the column's nets, cut after 4, 5, 6, 7, 9, 11 and 12 of the 13 blocks.
+    `depth` counts layers: 28 is the whole net; 18 is the paper's shallow net, without the five blocks of 512 channels and
+    stride 1; 10, 12, 14, 16, 20, 24 and 26 are the column's nets, cut after 4, 5, 6, 7, 9, 11 and 12 of the 13 blocks.
+
+    Raises: UsageError for another depth.
     """
     channels = scaled(32, width)
     stem = nn.Conv2d(in_channels, channels, 3, stride=2, padding=1, bias=False)

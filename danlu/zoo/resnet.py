@@ -9,8 +9,8 @@ from collections import OrderedDict
 from torch import Tensor, nn
 
 from ._init import initialised
+from ._knobs import scaled
 from ._registry import models
-from ._scale import scaled
 
 PAPER = "arxiv:1512.03385"
 INPUT = (3, 224, 224)
@@ -109,17 +109,17 @@ def resnet(
 
 @models(input=INPUT, smallest=SMALLEST, params=11_689_512, macs=1_814_073_344, year=2015, paper=PAPER)
 def resnet18(*, in_channels: int = 3, num_classes: int = 1000, width: float = 1.0) -> nn.Sequential:
-    """Two basic blocks in each of four stages."""
+    """ResNet-18: two basic blocks in each of four stages."""
     return resnet(BasicBlock, (2, 2, 2, 2), in_channels=in_channels, num_classes=num_classes, width=width)
 
 
 @models(input=INPUT, smallest=SMALLEST, params=21_797_672, macs=3_663_761_408, year=2015, paper=PAPER)
 def resnet34(*, in_channels: int = 3, num_classes: int = 1000, width: float = 1.0) -> nn.Sequential:
-    """3, 4, 6 and 3 basic blocks."""
+    """ResNet-34: 3, 4, 6 and 3 basic blocks."""
     return resnet(BasicBlock, (3, 4, 6, 3), in_channels=in_channels, num_classes=num_classes, width=width)
 
 
 @models(input=INPUT, smallest=SMALLEST, params=25_557_032, macs=4_089_184_256, year=2015, paper=PAPER)
 def resnet50(*, in_channels: int = 3, num_classes: int = 1000, width: float = 1.0) -> nn.Sequential:
-    """3, 4, 6 and 3 bottleneck blocks."""
+    """ResNet-50: 3, 4, 6 and 3 bottleneck blocks."""
     return resnet(Bottleneck, (3, 4, 6, 3), in_channels=in_channels, num_classes=num_classes, width=width)

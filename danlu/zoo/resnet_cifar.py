@@ -12,8 +12,8 @@ from torch import nn
 
 from ..nn import PadShortcut
 from ._init import initialised
+from ._knobs import scaled
 from ._registry import models
-from ._scale import scaled
 from .resnet import PAPER, BasicBlock
 
 INPUT = (3, 32, 32)
@@ -47,23 +47,23 @@ def resnet_cifar(blocks: int, *, in_channels: int, num_classes: int, width: floa
 
 @models(input=INPUT, smallest=SMALLEST, params=75_290, macs=12_239_488, year=2015, paper=PAPER)
 def resnet8(*, in_channels: int = 3, num_classes: int = 10, width: float = 1.0) -> nn.Sequential:
-    """One block a stage: a small, fast candidate."""
+    """ResNet-8 for small images: one block in each of three stages."""
     return resnet_cifar(1, in_channels=in_channels, num_classes=num_classes, width=width)
 
 
 @models(input=INPUT, smallest=SMALLEST, params=172_506, macs=26_395_264, year=2015, paper=PAPER)
 def resnet14(*, in_channels: int = 3, num_classes: int = 10, width: float = 1.0) -> nn.Sequential:
-    """Two blocks a stage."""
+    """ResNet-14 for small images: two blocks a stage."""
     return resnet_cifar(2, in_channels=in_channels, num_classes=num_classes, width=width)
 
 
 @models(input=INPUT, smallest=SMALLEST, params=269_722, macs=40_551_040, year=2015, paper=PAPER)
 def resnet20(*, in_channels: int = 3, num_classes: int = 10, width: float = 1.0) -> nn.Sequential:
-    """Three blocks a stage: the paper's smallest net for CIFAR-10 (8.75 % error there)."""
+    """ResNet-20 for small images: three blocks a stage (8.75 % error on CIFAR-10 in the paper)."""
     return resnet_cifar(3, in_channels=in_channels, num_classes=num_classes, width=width)
 
 
 @models(input=INPUT, smallest=SMALLEST, params=853_018, macs=125_485_696, year=2015, paper=PAPER)
 def resnet56(*, in_channels: int = 3, num_classes: int = 10, width: float = 1.0) -> nn.Sequential:
-    """Nine blocks a stage (6.97 % error on CIFAR-10 in the paper)."""
+    """ResNet-56 for small images: nine blocks a stage (6.97 % error on CIFAR-10 in the paper)."""
     return resnet_cifar(9, in_channels=in_channels, num_classes=num_classes, width=width)

@@ -1,6 +1,7 @@
 """SqueezeNet: fire modules squeeze with 1x1, then expand with 1x1 and 3x3 side by side. Tensors are named as in torchvision.
 
 Source: Iandola et al. 2016, https://arxiv.org/abs/1602.07360; the channels of 1.1 are those of the authors' release.
+Differs: the bias of the classifier starts at 1.
 """
 
 from collections import OrderedDict
@@ -9,8 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from ._init import initialised
+from ._knobs import dropout, scaled
 from ._registry import models
-from ._scale import scaled
 
 PAPER = "arxiv:1602.07360"
 
@@ -39,7 +40,7 @@ class Fire(nn.Module):
 
 
 def squeezenet(
-    stem: nn.Conv2d, stages: tuple[tuple[tuple[int, int], ...], ...], *, num_classes: int, width: float, dropout: float
+    stem: nn.Conv2d, stages: tuple[tuple[tuple[int, int], ...], ...], *, num_classes: int, width: float, drop: float
 ) -> nn.Sequential:
     """The stem and stages of fire modules (published squeeze, expand), each begun by a max pool; then a 1x1 classifier."""
     features: list[nn.Module] = [stem, nn.ReLU(inplace=True)]
@@ -50,16 +51,19 @@ def squeezenet(
             features.append(Fire(channels, scaled(squeeze, width), scaled(expand, width)))
             channels = 2 * scaled(expand, width)
     last = nn.Conv2d(channels, num_classes, 1)
-    classifier = nn.Sequential(nn.Dropout(dropout), last, nn.ReLU(inplace=True), nn.AdaptiveAvgPool2d(1))
+    classifier = nn.Sequential(dropout(drop), last, nn.ReLU(inplace=True), nn.AdaptiveAvgPool2d(1))
     net = initialised(nn.Sequential(OrderedDict(features=nn.Sequential(*features), classifier=classifier, flatten=nn.Flatten())))
-    # The ReLU after the classifier passes no gradient to a class whose scores are all negative: the authors start it small.
+    # The ReLU after the classifier passes no gradient to a class whose scores are negative, and the net would die in its first
+    # steps. Softmax ignores what all scores share, so a bias of 1 costs nothing and starts them on the open side, where small
+    # weights, the authors', keep them.
     nn.init.normal_(last.weight, std=0.01)
+    nn.init.constant_(last.get_parameter("bias"), 1.0)
     return net
 
 
 @models(input=(3, 224, 224), smallest=(3, 32, 32), params=1_248_424, macs=818_924_576, year=2016, paper=PAPER)
 def squeezenet1_0(*, in_channels: int = 3, num_classes: int = 1000, width: float = 1.0, dropout: float = 0.5) -> nn.Sequential:
-    """The accuracy of AlexNet with 50 times fewer parameters (the authors' figure)."""
+    """SqueezeNet 1.0: the accuracy of AlexNet with 50 times fewer parameters (the authors' figure)."""
     return squeezenet(
         nn.Conv2d(in_channels, scaled(96, width), 7, stride=2),
         (
@@ -69,13 +73,13 @@ def squeezenet1_0(*, in_channels: int = 3, num_classes: int = 1000, width: float
         ),
         num_classes=num_classes,
         width=width,
-        dropout=dropout,
+        drop=dropout,
     )
 
 
 @models(input=(3, 224, 224), smallest=(3, 32, 32), params=1_235_496, macs=349_151_936, year=2016, paper=PAPER)
 def squeezenet1_1(*, in_channels: int = 3, num_classes: int = 1000, width: float = 1.0, dropout: float = 0.5) -> nn.Sequential:
-    """As accurate as 1.0 with 2.4 times less compute (the authors' figure): a smaller stem, earlier pools."""
+    """SqueezeNet 1.1: as accurate as 1.0 with 2.4 times less compute (the authors' figure)."""
     return squeezenet(
         nn.Conv2d(in_channels, scaled(64, width), 3, stride=2),
         (
@@ -85,5 +89,5 @@ def squeezenet1_1(*, in_channels: int = 3, num_classes: int = 1000, width: float
         ),
         num_classes=num_classes,
         width=width,
-        dropout=dropout,
+        drop=dropout,
     )

@@ -9,8 +9,8 @@ from collections import OrderedDict
 from torch import nn
 
 from ._init import initialised
+from ._knobs import dropout, scaled
 from ._registry import models
-from ._scale import scaled
 
 PAPER = "arxiv:1409.1556"
 INPUT = (3, 224, 224)
@@ -20,7 +20,7 @@ D = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512))
 
 
 def vgg(
-    stages: tuple[tuple[int, ...], ...], *, in_channels: int, num_classes: int, width: float, dropout: float, batch_norm: bool
+    stages: tuple[tuple[int, ...], ...], *, in_channels: int, num_classes: int, width: float, drop: float, batch_norm: bool
 ) -> nn.Sequential:
     """Stages of 3x3 convolutions of these published channels, each closed by a 2x2 max pool; then the classifier."""
     layers: list[nn.Module] = []
@@ -37,10 +37,10 @@ def vgg(
     classifier = nn.Sequential(
         nn.Linear(in_channels * 7 * 7, hidden),
         nn.ReLU(inplace=True),
-        nn.Dropout(dropout),
+        dropout(drop),
         nn.Linear(hidden, hidden),
         nn.ReLU(inplace=True),
-        nn.Dropout(dropout),
+        dropout(drop),
         nn.Linear(hidden, num_classes),
     )
     parts = OrderedDict(
@@ -51,17 +51,17 @@ def vgg(
 
 @models(input=INPUT, smallest=SMALLEST, params=132_863_336, macs=7_609_090_048, year=2014, paper=PAPER)
 def vgg11(*, in_channels: int = 3, num_classes: int = 1000, width: float = 1.0, dropout: float = 0.5) -> nn.Sequential:
-    """Eight convolutions and three linear layers (configuration A)."""
-    return vgg(A, in_channels=in_channels, num_classes=num_classes, width=width, dropout=dropout, batch_norm=False)
+    """VGG-11: eight convolutions and three linear layers (configuration A)."""
+    return vgg(A, in_channels=in_channels, num_classes=num_classes, width=width, drop=dropout, batch_norm=False)
 
 
 @models(input=INPUT, smallest=SMALLEST, params=138_357_544, macs=15_470_264_320, year=2014, paper=PAPER)
 def vgg16(*, in_channels: int = 3, num_classes: int = 1000, width: float = 1.0, dropout: float = 0.5) -> nn.Sequential:
-    """Thirteen convolutions and three linear layers (configuration D)."""
-    return vgg(D, in_channels=in_channels, num_classes=num_classes, width=width, dropout=dropout, batch_norm=False)
+    """VGG-16: thirteen convolutions and three linear layers (configuration D)."""
+    return vgg(D, in_channels=in_channels, num_classes=num_classes, width=width, drop=dropout, batch_norm=False)
 
 
 @models(input=INPUT, smallest=SMALLEST, params=138_365_992, macs=15_470_264_320, year=2014, paper=PAPER)
 def vgg16_bn(*, in_channels: int = 3, num_classes: int = 1000, width: float = 1.0, dropout: float = 0.5) -> nn.Sequential:
-    """vgg16 with batch norm after every convolution, which lets it train from scratch."""
-    return vgg(D, in_channels=in_channels, num_classes=num_classes, width=width, dropout=dropout, batch_norm=True)
+    """VGG-16 with batch norm after every convolution, which lets it train from scratch."""
+    return vgg(D, in_channels=in_channels, num_classes=num_classes, width=width, drop=dropout, batch_norm=True)

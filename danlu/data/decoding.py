@@ -20,6 +20,7 @@ import contextlib
 import io
 import os
 import re
+import stat
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -88,7 +89,7 @@ def decode(source: str | Path | bytes, channels: int, name: str = "") -> np.ndar
     `channels` is 3 (RGB) or 1 (grey); `name` is how errors call bytes. What the file may hold: see the top of this module.
     A file that ends early is an error: Pillow's LOAD_TRUNCATED_IMAGES is switched off.
     Shape: uint8 [H, W, channels].
-    Raises TooLargeError above 100 megapixels (seen in the header, nothing is decoded) and UnreadableError when it cannot be decoded.
+    Raises TooLargeError above 100 megapixels (by the header, before decoding) and UnreadableError for what cannot be decoded.
     """
     if channels not in (1, 3):
         raise UsageError(f"channels must be 1 (grey) or 3 (RGB), got {channels!r}")
@@ -108,16 +109,17 @@ def decode(source: str | Path | bytes, channels: int, name: str = "") -> np.ndar
     return pixels.reshape(*pixels.shape[:2], channels)
 
 
-def to_8bit(values: np.ndarray) -> np.ndarray:
+def to_8bit(values: np.ndarray, span: tuple[float, float] | None = None) -> np.ndarray:
     """Rescale numbers of any type to uint8, by the rules at the top of this module; shape is kept.
 
+    `span` is the (minimum, maximum) to decide by, where `values` is a piece of something larger.
     Raises ValueError for NaN and infinity.
     """
     if values.dtype == np.uint8 or not values.size:
         return values.astype(np.uint8)
     if values.dtype == np.bool_:
         return values.astype(np.uint8) * np.uint8(255)
-    low, high = float(values.min()), float(values.max())
+    low, high = span or (float(values.min()), float(values.max()))
     if not (np.isfinite(low) and np.isfinite(high)):
         raise ValueError("holds NaN or infinite values")
     if np.issubdtype(values.dtype, np.integer) and low >= 0 and high <= 65535:
@@ -126,7 +128,7 @@ def to_8bit(values: np.ndarray) -> np.ndarray:
     if low >= 0 and high <= 65535:
         real *= 255 if high <= 1 else 1 if high <= 255 else 1 / 257
     else:
-        real = (real - low) * (255 / (high - low) if high > low else 0)
+        real = (real - low) / (high - low or 1) * 255
     return np.rint(real).astype(np.uint8)
 
 
@@ -177,7 +179,7 @@ def _opened(source: str | Path | bytes, name: str) -> Iterator[Image.Image]:
     """Open an image with its header checked; whatever a decoder raises inside becomes UnreadableError with a short reason."""
     name = name or ("image" if isinstance(source, bytes) else str(source))
     try:
-        size = len(source) if isinstance(source, bytes) else os.path.getsize(source)
+        size = len(source) if isinstance(source, bytes) else _file_size(source)
         if size == 0:
             raise UnreadableError(name, "empty file")
         if size > MAX_FILE_BYTES:
@@ -190,8 +192,15 @@ def _opened(source: str | Path | bytes, name: str) -> Iterator[Image.Image]:
         raise TooLargeError(name, f"declares {declared} megapixels; at most 100 are taken, scale it down") from error
     except (UsageError, MemoryError):
         raise
-    except Exception as error:  # noqa: BLE001 - a decoder may raise anything over a broken file; the reason is reported
+    except Exception as error:  # a decoder may raise anything over a broken file
         raise UnreadableError(name, _reason(error)) from error
+
+
+def _file_size(path: str | Path) -> int:
+    info = os.stat(path)
+    if not stat.S_ISREG(info.st_mode):
+        raise OSError("not a regular file")  # reading a pipe would wait for ever
+    return info.st_size
 
 
 def _reason(error: Exception) -> str:

@@ -1,0 +1,77 @@
+"""Classification: one class per image, from logits.
+
+    loss = (1 - alpha) CE(logits, labels) + alpha T^2 KL(softmax(teacher / T) || softmax(logits / T))
+
+The second term stands only where there is a teacher; KL is the mean over the images of a batch. T^2 keeps the gradients of the
+soft targets at the size of the hard ones.
+
+Source: Hinton et al. 2015, https://arxiv.org/abs/1503.02531; label smoothing: Szegedy et al. 2015,
+https://arxiv.org/abs/1512.00567.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from ..errors import UsageError
+from ._registry import Task, tasks
+
+
+@dataclass(frozen=True)
+class Classify(Task):
+    """Shape: outputs [B, K] logits of the K `classes`, targets int64 [B]."""
+
+    classes: tuple[str, ...]
+    label_smoothing: float = 0.0
+    temperature: float = 4.0
+    alpha: float = 0.9
+
+    primary = "accuracy"
+    higher_is_better = True
+
+    def check(self, outputs: Tensor) -> None:
+        if not isinstance(outputs, Tensor):
+            raise UsageError(f"the model must return a tensor of logits, got {type(outputs).__name__}")
+        if outputs.ndim != 2 or outputs.shape[1] != len(self.classes):
+            raise UsageError(
+                f"the model must give [batch, {len(self.classes)}] logits, one for each class of the data, "
+                f"got {list(outputs.shape)}; create it with num_classes={len(self.classes)}"
+            )
+
+    def loss(self, outputs: Tensor, targets: Tensor, teacher: Tensor | None = None) -> Tensor:
+        if teacher is None:
+            return functional.cross_entropy(outputs, targets, label_smoothing=self.label_smoothing)
+        soft = distillation(outputs, teacher, self.temperature)
+        if self.alpha == 1:
+            return soft
+        hard = functional.cross_entropy(outputs, targets, label_smoothing=self.label_smoothing)
+        return (1 - self.alpha) * hard + self.alpha * soft
+
+    def score(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        return (outputs.argmax(1) == targets).sum()
+
+    def decode(self, outputs: Tensor) -> list[dict[str, Any]]:
+        """The most likely class and its probability: [{"class": "rose", "probability": 0.93}, ...]."""
+        probability, answer = outputs.softmax(1).max(1)
+        return [
+            {"class": self.classes[i], "probability": p} for i, p in zip(answer.tolist(), probability.tolist(), strict=True)
+        ]
+
+
+@tasks()
+def classify(
+    classes: Sequence[str], *, label_smoothing: float = 0.0, temperature: float = 4.0, alpha: float = 0.9
+) -> Classify:
+    """One class per image."""
+    return Classify(tuple(classes), label_smoothing, temperature, alpha)
+
+
+def distillation(student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
+    """T^2 KL(softmax(teacher / T) || softmax(student / T)), the mean over images. Shape: both [B, K] -> scalar."""
+    known = torch.log_softmax(teacher / temperature, dim=1)
+    learned = torch.log_softmax(student / temperature, dim=1)
+    return functional.kl_div(learned, known, reduction="batchmean", log_target=True) * temperature**2

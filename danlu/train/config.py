@@ -1,0 +1,140 @@
+"""How to train: the settings of `fit`, checked all at once."""
+
+import math
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+from ..errors import UsageError, unknown
+from .optimizers import optimizers
+from .schedules import schedules
+
+PRECISIONS = ("auto", "fp32", "bf16")
+MEMORY_FORMATS = ("auto", "nchw", "channels_last")
+BUDGETS = ("epochs", "seconds", "steps")
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """Settings of `fit`. Exactly one of `epochs`, `seconds` (wall clock, validation included) and `steps` says how long.
+
+    batch_size        images a step
+    optimizer, lr     a name in `optimizers`; None takes its default rate for the batch size
+    momentum, nesterov
+                      of SGD
+    weight_decay      on weights; biases and normalisation do not decay
+    schedule          a name in `schedules`, after a linear `warmup` (below 1 a share of the training, from 1 steps)
+    period, gamma, milestones, power
+                      of the schedules that have them; period and milestones are shares of the training
+    label_smoothing   e: the target is (1 - e) one-hot + e / classes
+    ema               decay of the exponential average of the weights that is validated and kept; 0 is off
+    patience          stop after this many validations without a better one; 0 is off
+    clip              largest norm of the gradient; 0 is off
+    augment           "auto", "none", "crop", "crop+flip": see `danlu.data.Augment`
+    precision, memory_format
+                      "auto" times them on this machine and takes the fastest
+    temperature, alpha
+                      of distillation, used when there is a teacher: (1 - alpha) CE + alpha T^2 KL(teacher || student)
+    seed              of data order, augmentation and dropout
+
+    Raises UsageError that lists every setting that is wrong.
+    """
+
+    epochs: int | None = None
+    seconds: float | None = None
+    steps: int | None = None
+    batch_size: int = 128
+    optimizer: str = "sgd"
+    lr: float | None = None
+    momentum: float = 0.9
+    nesterov: bool = True
+    weight_decay: float = 5e-4
+    schedule: str = "cosine"
+    warmup: float = 0.05
+    period: float = 1 / 3
+    gamma: float = 0.1
+    milestones: tuple[float, ...] = (0.5, 0.75)
+    power: float = 1.0
+    label_smoothing: float = 0.0
+    ema: float = 0.0
+    patience: int = 0
+    clip: float = 0.0
+    augment: str = "auto"
+    precision: str = "auto"
+    memory_format: str = "auto"
+    temperature: float = 4.0
+    alpha: float = 0.9
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        wrong = self._wrong()
+        if wrong:
+            many = f"{len(wrong)} training settings are wrong" if len(wrong) > 1 else "a training setting is wrong"
+            raise UsageError(f"{many}: " + "; ".join(wrong))
+
+    @property
+    def budget(self) -> dict[str, float]:
+        """How long, as the one setting that says so: {"epochs": 10}."""
+        return {name: getattr(self, name) for name in BUDGETS if getattr(self, name) is not None}
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values."""
+        return {**asdict(self), "milestones": list(self.milestones)}
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> "TrainConfig":
+        """The reverse of `to_json`. Raises UsageError for a setting that does not exist."""
+        known = {field.name for field in fields(cls)}
+        for name in data:
+            if name not in known:
+                raise unknown("training setting", name, known)
+        return cls(**{**data, "milestones": tuple(data.get("milestones", cls.milestones))})
+
+    def _wrong(self) -> list[str]:
+        """One sentence for each setting that cannot be."""
+        wrong: list[str] = []
+
+        def number(name: str, low: float, high: float, text: str, whole: bool = False) -> None:
+            value = getattr(self, name)
+            kind = int if whole else (int, float)
+            good = isinstance(value, kind) and not isinstance(value, bool) and math.isfinite(value) and low <= value <= high
+            if not good:
+                wrong.append(f"{name} must be {text}, got {value!r}")
+
+        def choice(name: str, allowed: object) -> None:
+            value, names = getattr(self, name), list(allowed)  # type: ignore[call-overload]
+            if value not in names:
+                wrong.append(f"{unknown(name, str(value), names)}")
+
+        above, below, forever = 1e-12, 1 - 1e-12, math.inf
+        given = self.budget
+        if len(given) != 1:
+            got = ", ".join(f"{name}={value}" for name, value in given.items()) or "none"
+            wrong.append(f"exactly one of epochs, seconds and steps must be set, got {got}")
+        for name in given:
+            whole = name != "seconds"
+            number(name, 1 if whole else above, forever, "a whole number from 1" if whole else "above 0", whole)
+        number("batch_size", 1, forever, "a whole number from 1", whole=True)
+        if self.lr is not None:
+            number("lr", above, forever, "above 0, or None")
+        for name in ("momentum", "label_smoothing", "ema"):
+            number(name, 0, below, "from 0 and below 1")
+        for name in ("weight_decay", "clip", "warmup"):
+            number(name, 0, forever, "from 0")
+        for name in ("power", "temperature"):
+            number(name, above, forever, "above 0")
+        for name in ("period", "gamma"):
+            number(name, above, 1, "above 0 and at most 1")
+        number("alpha", 0, 1, "from 0 to 1")
+        number("patience", 0, forever, "a whole number from 0", whole=True)
+        number("seed", 0, 2**32 - 1, "a whole number from 0 and below 2**32", whole=True)
+        shares = self.milestones if isinstance(self.milestones, tuple) else ()
+        if not shares or not all(isinstance(m, int | float) and 0 < m < 1 for m in shares) or list(shares) != sorted(set(shares)):
+            wrong.append(f"milestones must be rising shares of the training between 0 and 1, got {self.milestones!r}")
+        choice("optimizer", optimizers.names())
+        choice("schedule", schedules.names())
+        choice("precision", PRECISIONS)
+        choice("memory_format", MEMORY_FORMATS)
+        from ..data.augment import LEVELS
+
+        choice("augment", LEVELS)
+        return wrong
