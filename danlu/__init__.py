@@ -5,10 +5,10 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .codec import load, save
-    from .cost import advise, profile
+    from .cost import advise, profile  # type: ignore[no-redef]
     from .data import load_data
     from .edits import edit
-    from .search import Budget, optimize
+    from .search import Budget, optimize  # type: ignore[no-redef]
     from .train import TrainConfig, evaluate, fit
     from .zoo import create
 

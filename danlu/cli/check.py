@@ -3,6 +3,7 @@
 import contextlib
 import sys
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -59,7 +60,8 @@ def show(data: str, health: "Health", answer: dict[str, Any] | None = None) -> N
         return markup(text.encode("utf-8", "backslashreplace").decode())
 
     console = Console(highlight=False)
-    console.print(escape(f"{data}: {health.images:,} images, {len(health.classes)} classes"))
+    line = partial(console.print, soft_wrap=True)
+    line(escape(f"{data}: {health.images:,} images, {len(health.classes)} classes"))
     table = Table()
     table.add_column("class", overflow="fold")
     for split in health.counts:
@@ -74,16 +76,16 @@ def show(data: str, health: "Health", answer: dict[str, Any] | None = None) -> N
     console.print(table)
     if health.sizes:
         sizes = ", ".join(f"{name} {w:g} x {h:g}" for name, (w, h) in health.sizes.items())
-        console.print(f"sizes (width x height): {sizes}")
-        console.print("modes: " + ", ".join(f"{mode} {n:,}" for mode, n in health.modes.items()))
+        line(f"sizes (width x height): {sizes}")
+        line("modes: " + ", ".join(f"{mode} {n:,}" for mode, n in health.modes.items()))
     if answer:
         spec = answer["input"]
         mean, std = (", ".join(f"{value:.4f}" for value in spec[key]) for key in ("mean", "std"))
         h, w = spec["size"]
-        console.print(f"input: {h} x {w}, {spec['channels']} channel(s), {spec['resize']}; mean {mean}; std {std}")
-    _show_some(console.print, "unreadable", [escape(f"{bad['name']}: {bad['reason']}") for bad in health.unreadable])
+        line(f"input: {h} x {w}, {spec['channels']} channel(s), {spec['resize']}; mean {mean}; std {std}")
+    _show_some(line, "unreadable", [escape(f"{bad['name']}: {bad['reason']}") for bad in health.unreadable])
     _show_some(
-        console.print,
+        line,
         "the same image in more than one split",
         [
             escape(" = ".join(f"{name} ({split})" for name, split in zip(*group.values(), strict=True)))
@@ -91,16 +93,16 @@ def show(data: str, health: "Health", answer: dict[str, Any] | None = None) -> N
         ],
     )
     _show_some(
-        console.print,
+        line,
         "the same image in more than one class",
         [escape(" = ".join(group["names"])) for group in health.conflicts],
     )
     if health.repeated:
-        console.print(f"exact copies, in any split: {health.repeated:,}")
+        line(f"exact copies, in any split: {health.repeated:,}")
     for warning in health.warnings:
-        console.print(f"[yellow]warning[/yellow] {escape(warning)}")
+        line(f"[yellow]warning[/yellow] {escape(warning)}")
     for error in health.errors:
-        console.print(f"[red]error[/red] {escape(error)}")
+        line(f"[red]error[/red] {escape(error)}")
 
 
 def _show_some(say_line: Callable[[str], None], title: str, lines: list[str]) -> None:

@@ -131,7 +131,7 @@ def load_saved(path: str | Path, *, trust: bool = False) -> Saved:
         model = create(show([steps[0], *built]), num_classes=len(about["classes"]), in_channels=input.channels)
     model = fit_shapes(model, {name: tuple(tensor.shape) for name, tensor in tensors.items()})
     model.load_state_dict(tensors)
-    model.danlu_recipe = about["recipe"]  # type: ignore[assignment]
+    model.danlu_recipe = about["recipe"]
     return Saved(model.eval(), input, tuple(about["classes"]), about["recipe"])
 
 

@@ -42,10 +42,9 @@ def compress(
     kept with the reason, and the file. Raises: UsageError for edits that do not apply or data of other classes.
     """
     saved = load_saved(model, trust=trust)
-    source = load_data(data, size=saved.input.size, resize=saved.input.resize, channels=saved.input.channels, seed=seed)
+    source = load_data(data, seed=seed).with_input(saved.input)
     if source.classes != saved.classes:
         raise UsageError(f"the model knows the classes {list(saved.classes)[:8]}, the data has {list(source.classes)[:8]}")
-    source = source.with_input(saved.input)
     with Run.create(out, f"{source.name}-compressed") as run:
         run.write_config({"verb": "compress", "model": str(model), "data": str(data), "edits": edits, "seed": seed,
                           "seconds": seconds, "epochs": epochs, "lr": lr})  # fmt: skip
@@ -79,7 +78,7 @@ def compress(
             kept += [{"what": f"int8: {name}", "why": why} for name, why in getattr(small, "kept", [])]
             files.append(("int8", Path(small), net))
         timed = latencies([file for _, file, _ in files], 1, 6.0)
-        steps = []
+        steps: list[dict[str, Any]] = []
         for (name, file, at), (median, low, high, ratio) in zip(files, timed, strict=True):
             macs, params = count(at, source.input)
             accuracy = float((predict(file, source.val).argmax(1) == source.val.labels).mean())

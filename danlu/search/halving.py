@@ -11,6 +11,7 @@ import math
 from pathlib import Path
 
 import optuna
+from optuna.storages.journal import JournalFileBackend
 
 from .candidate import Candidate
 
@@ -53,7 +54,7 @@ class Study:
 
     def __init__(self, path: Path, name: str, seed: int) -> None:
         optuna.logging.set_verbosity(optuna.logging.WARNING)
-        backend = optuna.storages.journal.JournalFileBackend(str(path))
+        backend = JournalFileBackend(str(path))
         self.study = optuna.create_study(
             study_name=name,
             storage=optuna.storages.JournalStorage(backend),
