@@ -23,6 +23,7 @@ def run(
         str | None, typer.Option(help="Your baseline: a recipe, module:function, timm:NAME, or a run folder.")
     ] = None,
     weights: Annotated[str | None, typer.Option(help="Weights of --model: .safetensors or .pth.")] = None,
+    trust: Annotated[bool, typer.Option(help="Run the module:function that a saved --model names.")] = False,
     size: Annotated[
         str | None, typer.Option(help="Input size in pixels, 96 or 96x128; chosen from the images if not given.")
     ] = None,
@@ -61,7 +62,7 @@ def run(
         check_device(device)
         result = optimize(
             load(data, size, resize, seed), limits, time, model=model, weights=weights, out=out, resume=resume, seed=seed,
-            device=device, threads=threads, command=shlex.join(["danlu", *sys.argv[1:]]), started=STARTED,
+            device=device, threads=threads, trust=trust, command=shlex.join(["danlu", *sys.argv[1:]]), started=STARTED,
             log=lambda text: say(text, quiet),
         )  # fmt: skip
         give(result.to_json(), as_json, lambda: show(result.data))

@@ -185,7 +185,7 @@ def check_budget(case: Case) -> Iterator[Advice]:
         if profile.time_ms is None:
             yield Advice("the latency was not measured, so the latency limit cannot be judged; profile with time", kind="budget")
         else:
-            have = f"one pass takes {profile.time_ms:.3g} ms in PyTorch (threads: {profile.threads}; if time follows the MACs)"
+            have = f"one pass takes {profile.time_ms:.3g} ms in PyTorch; its time is taken to follow its MACs"
             yield _against(case, have, f"{latency:.3g} ms", profile.time_ms / latency, lambda change: change.macs)
 
 

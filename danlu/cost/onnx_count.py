@@ -61,7 +61,7 @@ SETTINGS = {
 }
 UNKNOWN = frozenset((
     "LSTM", "GRU", "RNN", "Einsum", "Attention", "MultiHeadAttention", "QAttention", "GroupQueryAttention", "NhwcConv",
-    "DeformConv", "NhwcFusedConv", "QGemm", "FusedGemm", "MatMulNBits", "MatMulIntegerToFloat", "Det", "STFT", "DFT", 
+    "DeformConv", "NhwcFusedConv", "QGemm", "FusedGemm", "MatMulNBits", "MatMulIntegerToFloat", "Det", "STFT", "DFT",
     "If", "Loop", "Scan",
 ))  # fmt: skip
 

@@ -105,9 +105,14 @@ def short_name(func: torch._ops.OpOverload) -> str:
     return name[:-1] if name.endswith("_") and not name.startswith("__") and name not in FREE else name
 
 
+def is_view(func: torch._ops.OpOverload) -> bool:
+    """Whether the operator only renames memory, in a new tensor or (transpose_) in the old one."""
+    return func.is_view or torch.Tag.inplace_view in func.tags
+
+
 def is_free(func: torch._ops.OpOverload, name: str) -> bool:
     """Whether the operator is known to hold no multiply-accumulate."""
-    return name in FREE or func.is_view or torch.Tag.pointwise in func.tags or torch.Tag.reduction in func.tags
+    return name in FREE or is_view(func) or torch.Tag.pointwise in func.tags or torch.Tag.reduction in func.tags
 
 
 @dataclass(frozen=True)

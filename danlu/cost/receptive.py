@@ -131,6 +131,8 @@ def advance(
         return None
     axes = len(field.size)
     grid = tuple(out.shape[2:])
+    if len(grid) == axes + 1 and grid[0] == 1:
+        grid = grid[1:]  # torch pools [B, C, L] as [B, C, 1, L]
     if name in ATTENTION or (name in ("bmm", "baddbmm", "mm") and len(known) > 1):
         return see_all(field, collapse=False)
     if name in ("mm", "addmm", "_addmm_activation", "linear"):
@@ -140,7 +142,8 @@ def advance(
     if len(grid) != axes:
         return _reduce(field, args[0], out, args, kwargs) if name in REDUCTIONS and isinstance(args[0], Tensor) else field
     by = window(name, args, kwargs)
-    if by is not None and len(by.kernel) == axes:
+    if by is not None and len(by.kernel) >= axes:
+        by = replace(by, kernel=by.kernel[-axes:], stride=by.stride[-axes:], dilation=by.dilation[-axes:])
         pooled = not name.endswith("convolution") and prod(grid) == 1 and by.kernel == field.grid and prod(field.grid) > 1
         return see_all(field) if pooled else slide(field, by, grid)
     if "adaptive" in name:

@@ -71,7 +71,7 @@ def _batch_norm(args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
     x = args[0]
     if not _plain(x) or any(isinstance(t, Tensor) and t.shape != (x.shape[1],) for t in args[1:5]):
         return None
-    return x.new_empty(x.shape), x.new_empty((0,)), x.new_empty((0,))
+    return x.new_empty(x.shape), x.new_empty((x.shape[1],)), x.new_empty((x.shape[1],))
 
 
 def _native_batch_norm(args: Sequence[Any], kwargs: dict[str, Any]) -> Any:

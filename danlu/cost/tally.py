@@ -12,7 +12,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map_only
 
 from .memory import Buffer
-from .operators import MACS, Window, is_free, short_name, window
+from .operators import MACS, Window, is_free, is_view, short_name, window
 from .receptive import Field, advance
 from .shapes import shape_of
 from .walk import Frame, Key
@@ -163,8 +163,8 @@ class Tally(TorchDispatchMode):
         self._kept.extend(outputs)
         read = {_storage(t): t for t in inputs}
         fields = [self._tags.get(id(t)) or self._stored.get(_storage(t)) for t in inputs]
-        mutable = func._schema.is_mutable
-        view = bool(outputs) and not mutable and all(_storage(out) in read for out in outputs)
+        same = bool(outputs) and all(_storage(out) in read for out in outputs)
+        view = is_view(func) or (same and not func._schema.is_mutable)
         if outputs:
             ahead = advance(name, args, kwargs, outputs[0], fields, self.batch)
             if ahead is not None:

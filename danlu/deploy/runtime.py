@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from ..data import Split
 
 # onnxruntime's errors have no base class of their own.
-UNREADABLE = (state.Fail, state.InvalidArgument, state.InvalidGraph, state.InvalidProtobuf, state.NoModel, state.NoSuchFile,
+ORT_ERRORS = (state.Fail, state.InvalidArgument, state.InvalidGraph, state.InvalidProtobuf, state.NoModel, state.NoSuchFile,
               state.NotFound, state.NotImplemented, state.RuntimeException)  # fmt: skip
 
 
@@ -36,14 +36,19 @@ def session(path: str | Path, *, threads: int | None = None) -> ort.InferenceSes
     options.intra_op_num_threads = threads or torch.get_num_threads()
     options.inter_op_num_threads = 1
     options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
-    options.log_severity_level = 3  # errors; they come as exceptions too
+    options.log_severity_level = 4  # errors come as exceptions
     # The threads of an idle session would go on spinning on the cores that another session is being timed on.
     options.add_session_config_entry("session.force_spinning_stop", "1")
     try:
         return ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-    except UNREADABLE as error:
-        reason = str(error).splitlines()[0].split(" : ", 2)[-1].removeprefix(f"Load model from {path} failed:")
+    except ORT_ERRORS as error:
+        reason = ort_reason(error).removeprefix(f"Load model from {path} failed:")
         raise UsageError(f"{path} is not an ONNX file that onnxruntime {ort.__version__} can run: {reason}") from error
+
+
+def ort_reason(error: Exception) -> str:
+    """What onnxruntime says, without its codes: '[ONNXRuntimeError] : 7 : INVALID_PROTOBUF : reason'."""
+    return str(error).splitlines()[0].split(" : ", 3)[-1]
 
 
 def load_graph(path: str | Path) -> onnx.ModelProto:

@@ -16,7 +16,7 @@ from torch import nn
 
 from ..data.spec import Input
 from ..errors import DanluError
-from .runtime import session
+from .runtime import ORT_ERRORS, ort_reason, session
 
 TOLERANCE = 1e-4  # relative to the largest logit; float32 rounding of a 50-layer net stays ten times below
 
@@ -56,7 +56,10 @@ def compare(model: nn.Module, running: Any, images: np.ndarray, path: str | Path
     """Both on one batch of images [B, C, H, W]."""
     with torch.inference_mode():
         expected = model(torch.from_numpy(images)).numpy()
-    got = running.run(["logits"], {"input": images})[0]
+    try:
+        got = running.run(["logits"], {"input": images})[0]
+    except ORT_ERRORS as error:
+        raise DanluError(f"{path} fails in onnxruntime at batch {len(images)}: {ort_reason(error)}") from error
     if got.shape != expected.shape:
         raise DanluError(f"{path} gives {list(got.shape)} at batch {len(images)} where torch gives {list(expected.shape)}")
     difference = float(np.abs(got - expected).max())

@@ -71,7 +71,7 @@ def _fit(model: nn.Module, name: str, module: nn.Module, found: dict[str, Shape]
     if isinstance(module, _BatchNorm) and own and not found:
         set_module(model, name, nn.Identity())
         return []
-    problems = [f"{name}.{key} is missing" for key, value in own.items() if value is not None and key not in found]
+    problems = [f"{name}.{key} is missing".lstrip(".") for key, value in own.items() if value is not None and key not in found]
     if problems:
         return problems
     old = {key: tuple(value.shape) for key, value in own.items() if value is not None}

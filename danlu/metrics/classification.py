@@ -41,9 +41,7 @@ def classification_metrics(logits: np.ndarray, labels: np.ndarray, classes: Sequ
         "macro_precision": over.multiclass_precision(answers, truth, num_classes=count, average="macro"),
         "macro_recall": over.multiclass_recall(answers, truth, num_classes=count, average="macro"),
         "macro_f1": over.multiclass_f1_score(answers, truth, num_classes=count, average="macro"),
-        "ece": over.multiclass_calibration_error(
-            scores.softmax(1), truth, num_classes=count, n_bins=CALIBRATION_BINS, norm="l1"
-        ),
+        "ece": over.multiclass_calibration_error(scores.softmax(1), truth, num_classes=count, n_bins=CALIBRATION_BINS, norm="l1"),
     }
     if count > TOP:
         means["top5"] = over.multiclass_accuracy(scores, truth, num_classes=count, top_k=TOP, average="micro")

@@ -20,15 +20,19 @@ LABELS = 25  # more class names than this overlap on the axes of a phone
 TEXT = 12  # with more classes than this a count does not fit its cell
 
 
-def curves(rows: Sequence[dict[str, Any]] | None) -> dict[str, Any] | None:
-    """Accuracy, loss and learning rate over epochs or seconds; the first curve is the baseline's."""
+def curves(rows: Sequence[dict[str, Any]] | None, chosen: str = "") -> dict[str, Any] | None:
+    """Accuracy, loss and learning rate over epochs or seconds; the first curve is the baseline's.
+
+    The curve that bears the recipe of the chosen network is called so.
+    """
+    rows = [row | {"name": "chosen"} if row.get("name") == chosen else row for row in rows or []]
     views: dict[str, Any] = {}
     measures, clocks = [], []
     for measure, label, lines, scale in MEASURES:
         for clock, title in CLOCKS:
             data = [
                 trace
-                for i, curve in enumerate(rows or [])
+                for i, curve in enumerate(rows)
                 for key, what, dash in lines
                 if (trace := _curve(curve, i, clock, key, what, dash, scale)) is not None
             ]
@@ -100,6 +104,18 @@ def halving(candidates: Sequence[dict[str, Any]] | None, chosen: str) -> dict[st
     return {"switches": [], "views": {"": {"data": data, "layout": layout}}, "height": 340, "phone": 320}
 
 
+class _Grid:
+    """Shares in per cent and their hover texts; a cell without a value stays empty, which keeps 200 classes small."""
+
+    def __init__(self, n: int) -> None:
+        self.shares: list[list[float | None]] = [[None] * n for _ in range(n)]
+        self.texts = [[""] * n for _ in range(n)]
+
+    def put(self, i: int, j: int, share: float, text: str) -> None:
+        """Fill one cell."""
+        self.shares[i][j], self.texts[i][j] = round(share, 3), text
+
+
 def confusion(table: Sequence[Sequence[int]] | None, classes: Sequence[str]) -> dict[str, Any] | None:
     """counts[truth][predicted] as two heat maps: right answers (blue) and mistakes (orange).
 
@@ -109,33 +125,25 @@ def confusion(table: Sequence[Sequence[int]] | None, classes: Sequence[str]) -> 
         return None
     n = len(table)
     names = [classes[i] if i < len(classes) else str(i) for i in range(n)]
-    right: list[list[float | None]] = [[None] * n for _ in range(n)]
-    wrong: list[list[float | None]] = [[None] * n for _ in range(n)]
-    texts = [[""] * n for _ in range(n)]
-    labels = [[""] * n for _ in range(n)]
+    right, wrong = _Grid(n), _Grid(n)
     for i, row in enumerate(table):
         total = sum(row)
         for j, cell in enumerate(row):
-            share = cell / total if total else 0.0
-            if i == j and total:
-                right[i][j] = 100 * share
-            elif cell:
-                wrong[i][j] = 100 * share
-            texts[i][j] = (
-                f"truth {wrapped(names[i], 40)}<br>predicted {wrapped(names[j], 40)}<br>{cell:,} of {total:,} ({numbers.percent(share)})"
-            )
-            labels[i][j] = str(cell) if cell else ""
-    worst = max((value for row in wrong for value in row if value is not None), default=1.0)
+            if cell or (i == j and total):
+                share = cell / total
+                said = f"truth {wrapped(names[i], 40)}<br>predicted {wrapped(names[j], 40)}"
+                (right if i == j else wrong).put(i, j, 100 * share, f"{said}<br>{cell:,} of {total:,} ({numbers.percent(share)})")
+    worst = max((value for row in wrong.shares for value in row if value is not None), default=1.0)
     ticks = list(range(0, n, math.ceil(n / LABELS)))
     axis = {
         "tickvals": ticks, "ticktext": [short(names[i], 14) for i in ticks], "range": [-0.5, n - 0.5], "showgrid": False,
         "zeroline": False, "constrain": "domain",
     }  # fmt: skip
-    common = {"type": "heatmap", "text": texts, "hovertemplate": "%{text}<extra></extra>", "showscale": False, "zmin": 0.0}
     gap = 2 if n <= 20 else 1 if n <= 60 else 0
+    common = {"type": "heatmap", "hovertemplate": "%{text}<extra></extra>", "showscale": False, "zmin": 0.0, "xgap": gap, "ygap": gap}
     data = [
-        common | {"z": right, "zmax": 100.0, "colorscale": [[0, "--heat-0"], [1, "--right-1"]], "xgap": gap, "ygap": gap},
-        common | {"z": wrong, "zmax": worst, "colorscale": [[0, "--wrong-0"], [1, "--wrong-1"]], "xgap": gap, "ygap": gap},
+        common | {"z": grid.shares, "text": grid.texts, "zmax": most, "colorscale": [[0, low], [1, high]]}
+        for grid, most, low, high in ((right, 100.0, "--heat-0", "--right-1"), (wrong, worst, "--wrong-0", "--wrong-1"))
     ]
     layout: dict[str, Any] = {
         "xaxis": axis | {"title": {"text": "Predicted"}, "side": "top", "tickangle": 0 if n <= 10 and max(map(len, names)) <= 6 else -90},
@@ -143,17 +151,10 @@ def confusion(table: Sequence[Sequence[int]] | None, classes: Sequence[str]) -> 
         "hovermode": "closest",
     }  # fmt: skip
     if n <= TEXT:
-        cells = [(i, j) for i in range(n) for j in range(n) if labels[i][j]]
+        cells = [(i, j) for i in range(n) for j in range(n) if table[i][j]]
         data.append({
             "type": "scatter", "mode": "text", "x": [j for _, j in cells], "y": [i for i, _ in cells],
-            "text": [labels[i][j] for i, j in cells], "hoverinfo": "skip", "showlegend": False,
-            "textfont": {"size": 12, "color": [_ink(right, wrong, worst, i, j) for i, j in cells]},
+            "text": [str(table[i][j]) for i, j in cells], "hoverinfo": "skip", "showlegend": False,
+            "textfont": {"size": 12, "color": "--ink"},
         })  # fmt: skip
-    return {"switches": [], "views": {"": {"data": data, "layout": layout}}, "square": 680}
-
-
-def _ink(right: list[list[float | None]], wrong: list[list[float | None]], worst: float, i: int, j: int) -> str:
-    """The text colour that can be read on a cell."""
-    own = right[i][j]
-    strong = own > 50 if own is not None else (wrong[i][j] or 0) > 0.6 * worst
-    return "--on-heat" if strong else "--ink"
+    return {"switches": [], "views": {"": {"data": data, "layout": layout}}, "square": min(680, 230 + 45 * n)}

@@ -32,6 +32,12 @@ def _sides(value: Any) -> Cell:
     return Cell(" × ".join(numbers.plain(s) if isinstance(s, int | float) else str(s) for s in value), area)
 
 
+def _one_image(value: Any) -> Cell:
+    """The shape of one image's activation: a batch of one goes without saying."""
+    batch = isinstance(value, list | tuple) and len(value) > 1 and value[0] == 1
+    return _sides(value[1:] if batch else value)
+
+
 def _any(value: Any) -> Cell:
     """A column this file knows nothing about."""
     if isinstance(value, bool):
@@ -48,15 +54,15 @@ def _any(value: Any) -> Cell:
 Make = Callable[[Any, float | None], Cell]
 KNOWN: dict[str, tuple[Column, Make]] = {
     "name": (Column("Layer"), lambda v, _: text(v or "(the network itself)", "code")),
-    "kind": (Column("Kind"), lambda v, _: text(v)),
+    "kind": (Column("Kind"), lambda v, _: text(v, "kind")),
     "time": (Column("Time", True, "Median of repeated single runs in PyTorch"), lambda v, w: _time(v, w)),
     "macs": (Column("MACs", True, "Multiply-accumulates"), lambda v, w: number(v, numbers.count, w)),
     "params": (Column("Parameters", True), lambda v, w: number(v, numbers.count, w)),
     "kernel": (Column("Kernel", True), lambda v, _: _sides(v)),
     "stride": (Column("Stride", True), lambda v, _: _sides(v)),
     "groups": (Column("Groups", True), lambda v, _: _sides(v)),
-    "input": (Column("Input", True, "Batch × channels × height × width"), lambda v, _: _sides(v)),
-    "output": (Column("Output", True, "Batch × channels × height × width"), lambda v, _: _sides(v)),
+    "input": (Column("Input", True, "Channels × height × width"), lambda v, _: _one_image(v)),
+    "output": (Column("Output", True, "Channels × height × width"), lambda v, _: _one_image(v)),
     "bytes_read": (Column("Read", True, "Weights and activations, if nothing stays in a cache"), lambda v, _: number(v, numbers.size)),
     "read_bytes": (Column("Read", True, "Weights and activations, if nothing stays in a cache"), lambda v, _: number(v, numbers.size)),
     "bytes_written": (Column("Written", True), lambda v, _: number(v, numbers.size)),
@@ -86,20 +92,21 @@ def layers(profile: dict[str, Any] | None, id: str, title: str) -> Layers | None
         return None
     timed = [timing(row) for row in rows]
     keys = columns(rows, any(t["median_ms"] is not None for t in timed))
-    totals = {
-        "macs": float(sum(row.get("macs") or 0 for row in rows)),
-        "params": float(sum(row.get("params") or 0 for row in rows)),
-        "time": sum(t["median_ms"] or 0.0 for t in timed),
+    largest = {
+        "macs": max(float(row.get("macs") or 0) for row in rows),
+        "params": max(float(row.get("params") or 0) for row in rows),
+        "time": max(t["median_ms"] or 0.0 for t in timed),
     }
+    whole = sum(t["median_ms"] or 0.0 for t in timed)
     lines = []
     for row, time in zip(rows, timed, strict=True):
         made = []
         for key in keys:
             value = time if key == "time" else row.get(key)
-            made.append(KNOWN[key][1](value, totals.get(key)) if key in KNOWN else _any(value))
+            made.append(KNOWN[key][1](value, largest.get(key)) if key in KNOWN else _any(value))
         lines.append(Line(made))
     heads = [KNOWN[key][0] if key in KNOWN else Column(key.replace("_", " ").capitalize(), _numeric(rows, key)) for key in keys]
-    return Layers(title, _facts(profile, len(rows), totals["time"]), Table(id, f"Layers of {title}", heads, lines, search=True), _notes(profile))
+    return Layers(title, _facts(profile, len(rows), whole), Table(id, f"Layers of {title}", heads, lines, search=True), _notes(profile))
 
 
 def _named(row: dict[str, Any]) -> dict[str, Any]:
@@ -129,8 +136,8 @@ def _numeric(rows: Sequence[dict[str, Any]], key: str) -> bool:
 def _facts(profile: dict[str, Any], count: int, time: float) -> list[tuple[str, str]]:
     shown = [("Rows", f"{count:,}")]
     for key, label, format in (
-        ("params", "Parameters", numbers.count), ("macs", "MACs", numbers.count), ("peak_bytes", "Peak activation memory", numbers.size),
-        ("peak_activation_bytes", "Peak activation memory", numbers.size), ("median_ms", "Whole network", numbers.ms),
+        ("params", "Parameters", numbers.count), ("macs", "MACs", numbers.count), ("param_bytes", "Weights in memory", numbers.size),
+        ("peak_activation_bytes", "Peak activation memory", numbers.size), ("time_ms", "Whole network", numbers.ms),
     ):  # fmt: skip
         if isinstance(profile.get(key), int | float):
             shown.append((label, format(profile[key])))
@@ -144,7 +151,7 @@ def _notes(profile: dict[str, Any]) -> list[str]:
     missing = profile.get("uncounted") or profile.get("unsupported") or []
     for item in missing:
         if isinstance(item, dict):
-            calls = f", {item['calls']} calls" if item.get("calls") else ""
+            calls = f", {item['calls']}×" if item.get("calls") else ""
             notes.append(f"Not counted: {item.get('what', '')} {item.get('name', '')}{calls}".strip())
         else:
             notes.append(f"Not counted: {item}")

@@ -103,7 +103,7 @@ def context(result: dict[str, Any]) -> dict[str, Any]:
     ]
     figures = {
         "pareto": pareto.figure(result),
-        "curves": charts.curves(result.get("curves")),
+        "curves": charts.curves(result.get("curves"), result["best"]["recipe"]),
         "halving": charts.halving(result.get("candidates"), result["best"]["recipe"]),
         "confusion": charts.confusion(test.get("confusion"), classes),
     }

@@ -19,11 +19,11 @@ COSTS = (
     ("macs", "MACs", "macs", "max_macs", numbers.count),
 )
 STATUS = {
-    "infeasible": "over the budget, not trained",
-    "measured": "within the budget, not trained",
+    "infeasible": "over the budget",
+    "measured": "not trained",
     "failed": "failed",
     "stopped": "stopped early",
-    "trained": "trained to the end",
+    "trained": "trained",
     "chosen": "chosen",
     "baseline": "baseline",
 }
@@ -128,14 +128,37 @@ def figure(result: dict[str, Any]) -> dict[str, Any] | None:
     """The Pareto plot with one view a cost; None where no candidate has both a cost and an accuracy."""
     rows = points(result)
     views, options = {}, []
+    near = near_best(result, rows)
     for name, label, key, limit, _ in COSTS:
         view = _view(result, rows, name, key, result["budget"].get(limit))
         if view is not None:
-            views[name] = view
             options.append((name, label))
+            views[f"{name}/all" if near else name] = view
+            if near:
+                layout = view["layout"]
+                views[f"{name}/near"] = view | {"layout": layout | {"yaxis": layout["yaxis"] | {"range": near}}}
     if not views:
         return None
-    return {"switches": [{"name": "Cost", "options": options}], "views": views, "height": 480, "phone": 440}
+    switches = [{"name": "Cost", "options": options}]
+    if near:
+        switches.append({"name": "Show", "options": [("all", "All"), ("near", "Near the best")]})
+    return {"switches": switches, "views": views, "height": 480, "phone": 460}
+
+
+def near_best(result: dict[str, Any], rows: Sequence[Point]) -> list[float]:
+    """A closer range of accuracies, in per cent; empty where all candidates lie about as close anyway.
+
+    Candidates that were stopped early squeeze those that matter into the top of the plot. The closer range reaches down three
+    times the accepted drop (at least three points) below the floor.
+    """
+    known = [100 * row.accuracy for row in rows if row.accuracy is not None]
+    floor = _floor(result)
+    if not known:
+        return []
+    drop = 100 * (result["budget"].get("max_drop") or 0.0)
+    top = max(known)
+    bottom = min(top if floor is None else floor, top) - max(3.0, 3 * drop)
+    return [bottom, top + 0.15 * (top - bottom)] if top - min(known) > 2.5 * (top - bottom) else []
 
 
 def _view(result: dict[str, Any], rows: list[Point], name: str, key: str, limit: float | None) -> dict[str, Any] | None:
@@ -152,9 +175,10 @@ def _view(result: dict[str, Any], rows: list[Point], name: str, key: str, limit:
     bottom, top = min(ys) - air, max(ys) + 1.4 * air
     data = [_line(frontier(rows, key), key)]
     if floor is not None:
-        data.append(_rule([low, high], [floor, floor], "accepted drop: below it, too much is lost"))
+        drop = numbers.points(-result["budget"]["max_drop"])
+        data.append(_rule([low, high], [floor, floor], f"accepted drop ({drop})"))
     if limit:
-        data.append(_rule([limit, limit], [bottom, top], f"limit: {format(limit)}"))
+        data.append(_rule([limit, limit], [0.0, 100.0], f"limit ({format(limit)})", "dot"))
     data += _clouds([row for row in placed if row.status not in ("chosen", "baseline")], key)
     data += [_mark(row, key) for row in placed if row.status in ("chosen", "baseline")]
     data += _strip(idle, key)
@@ -171,7 +195,7 @@ def _view(result: dict[str, Any], rows: list[Point], name: str, key: str, limit:
     }  # fmt: skip
     if idle:
         layout["yaxis2"] = {
-            "domain": [0, 0.1], "range": [-0.7, 1.7], "tickvals": [0, 1], "ticktext": ["", ""], "showgrid": False, "zeroline": False,
+            "domain": [0, 0.1], "range": [-0.7, 1.7], "tickvals": [0, 1], "ticktext": ["", ""], "ticks": "", "showgrid": False, "zeroline": False,
             "fixedrange": True,
         }  # fmt: skip
     return {"data": data, "layout": layout}
@@ -204,10 +228,10 @@ def _line(kept: list[Point], key: str) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _rule(xs: list[float], ys: list[float], text: str) -> dict[str, Any]:
+def _rule(xs: list[float], ys: list[float], text: str, dash: str = "dash") -> dict[str, Any]:
     return {
         "type": "scatter", "mode": "lines", "name": text, "x": xs, "y": ys, "hoverinfo": "skip",
-        "line": {"color": "--limit", "width": 1.5, "dash": "dash"},
+        "line": {"color": "--limit", "width": 1.5, "dash": dash},
     }  # fmt: skip
 
 
@@ -250,8 +274,8 @@ def _strip(rows: list[Point], key: str) -> list[dict[str, Any]]:
     """Candidates without an accuracy, under the plot: they have a cost and no height."""
     found = []
     for name, own, symbol, height in (
-        ("not trained: within the budget", [row for row in rows if row.status != "infeasible"], "line-ns-open", 1),
-        ("not trained: over the budget", [row for row in rows if row.status == "infeasible"], "x-thin-open", 0),
+        ("not trained, within the budget", [row for row in rows if row.status != "infeasible"], "line-ns-open", 1),
+        ("not trained, over the budget", [row for row in rows if row.status == "infeasible"], "x-thin-open", 0),
     ):
         if own:
             found.append({

@@ -11,7 +11,7 @@ from .verdict import gain
 
 
 def before_after(result: dict[str, Any]) -> Table:
-    """Baseline and chosen file, figure by figure."""
+    """Baseline and chosen file, figure by figure; the recipes stand above the table."""
     old, new = result["baseline"], result["best"]
     test = result.get("test") or {}
     accuracy = numbers.points(test.get("difference"))
@@ -23,21 +23,19 @@ def before_after(result: dict[str, Any]) -> Table:
         return numbers.change(gain(result, what, key), 1.0, less, more)
 
     def row(label: str, key: str, show: Callable[[Any], str], change: str) -> list[Cell]:
-        return [text(label), text(show(old.get(key)), "num"), text(show(new.get(key)), "num strong"), text(change, "num")]
+        return [text(label), text(show(old.get(key))), text(show(new.get(key)), "strong"), text(change)]
 
     rows = [
-        [text("Recipe"), text(old["recipe"], "code"), text(new["recipe"], "code"), text("")],
-        [text("Precision"), text(old.get("precision") or "fp32", "num"), text(new.get("precision") or "fp32", "num strong"), text("")],
         row("File size", "size_bytes", numbers.size, factor("size", "size_bytes", "smaller", "larger")),
         row("Latency, median", "latency_ms", numbers.ms, factor("latency", "latency_ms", "faster", "slower")),
-        [text("Latency, 80 % of runs"), text(_range(old), "num"), text(_range(new), "num strong"), text("")],
+        [text("80 % of runs"), text(_range(old)), text(_range(new), "strong"), text("")],
         row("MACs", "macs", numbers.count, factor("macs", "macs", "fewer", "more")),
         row("Parameters", "params", numbers.count, factor("params", "params", "fewer", "more")),
-        row("Accuracy on validation", "val_accuracy", numbers.percent, numbers.points(_minus(new, old, "val_accuracy"))),
-        row("Accuracy on test", "accuracy", numbers.percent, accuracy),
+        row("Accuracy, validation", "val_accuracy", numbers.percent, numbers.points(_minus(new, old, "val_accuracy"))),
+        row("Accuracy, test", "accuracy", numbers.percent, accuracy),
     ]  # fmt: skip
     kept = [Line(cells) for cells in rows if cells[1].text != numbers.NONE or cells[2].text != numbers.NONE]
-    heads = [Column(""), Column("Baseline", True), Column("Chosen", True), Column("Change", True)]
+    heads = [Column("Measure"), Column("Baseline"), Column("Chosen"), Column("Change")]
     return Table("before-after", "Baseline and chosen model", heads, kept, sortable=False)
 
 
@@ -58,9 +56,9 @@ def candidates(result: dict[str, Any]) -> Table | None:
     rows = sorted(points(result), key=lambda p: (order.get(p.status, 2), -(p.accuracy if p.accuracy is not None else -1.0)))
     several = len({row.input for row in rows}) > 1
     heads = [
-        Column("Recipe"), Column("Precision"), *([Column("Input", True)] if several else []),
-        Column("Accuracy", True, "On validation"), Column("Size", True), Column("Latency", True), Column("MACs", True),
-        Column("Parameters", True), Column("Trained", True, "Seconds of training"), Column("Status"), Column("Why"),
+        Column("Recipe"), Column("Precision"), Column("Accuracy", True, "On validation"), Column("Size", True), Column("Latency", True),
+        Column("MACs", True), Column("Parameters", True), Column("Status"), *([Column("Input", True, "Height × width")] if several else []),
+        Column("Trained", True, "Time of training"),
     ]  # fmt: skip
     lines = [Line(_candidate(row, several), _facets(row), row.status if row.status in order else "") for row in rows]
     filters = {
@@ -82,15 +80,14 @@ def _candidate(row: Point, several: bool) -> list[Cell]:
     return [
         text(row.recipe, "code"),
         text(row.precision),
-        *([Cell(numbers.shape(row.input), area)] if several else []),
         number(row.accuracy, numbers.percent, title=rungs),
         number(row.size_bytes, numbers.size),
         number(row.latency_ms, numbers.ms, title=spread(row.latency_p10_ms, row.latency_p90_ms)),
         number(row.macs, numbers.count),
         number(row.params, numbers.count),
+        Cell(STATUS.get(row.status, row.status), row.status, None, f"badge {row.status}", row.why),
+        *([Cell(numbers.shape(row.input), area)] if several else []),
         number(seconds, numbers.duration),
-        text(STATUS.get(row.status, row.status), f"badge {row.status}"),
-        text(row.why, "why"),
     ]
 
 
@@ -101,10 +98,10 @@ def per_class(test: dict[str, Any] | None, classes: Sequence[str]) -> Table | No
         return None
     columns: list[tuple[Column, Callable[[scoring.ClassScore], Cell]]] = [
         (Column("Class"), lambda s: text(s.name, "name")),
-        (Column("Test images", True), lambda s: number(s.images, numbers.plain)),
+        (Column("Images", True), lambda s: number(s.images, numbers.plain)),
         (Column("Recall", True, "Share of its images that are recognised"), lambda s: number(s.recall, numbers.percent, 1.0)),
         (Column("Precision", True, "Share of its predictions that are right"), lambda s: number(s.precision, numbers.percent, 1.0)),
-        (Column("Most often taken for"), lambda s: text(f"{s.taken_for} ({s.taken})" if s.taken_for else "", "name")),
+        (Column("Taken for", title="Its most frequent wrong answer, and how many images"), lambda s: text(f"{s.taken_for} ({s.taken})" if s.taken_for else "", "name")),
     ]
     return build("classes-table", "Every class on the test images", scoring.scores(table, classes), columns, search=len(table) > 12)
 
@@ -116,7 +113,7 @@ def pairs(test: dict[str, Any] | None, classes: Sequence[str]) -> Table | None:
         (Column("Truth"), lambda p: text(p[0], "name")),
         (Column("Predicted"), lambda p: text(p[1], "name")),
         (Column("Images", True), lambda p: number(p[2], numbers.plain)),
-        (Column("Share of the class", True), lambda p: number(p[3], numbers.percent)),
+        (Column("Share", True, "Of the images of the class"), lambda p: number(p[3], numbers.percent)),
     ]
     return build("pairs-table", "Most frequent mistakes", rows, columns) if rows else None
 

@@ -145,7 +145,7 @@ def tiles(result: dict[str, Any]) -> list[Tile]:
         note = ""
         ends = (result.get("speedup") or {}).get("latency_interval")
         if what == "latency" and ends and all(end is not None for end in ends):
-            note = f"middle 80 % of runs: {numbers.times(ends[0])} to {numbers.times(ends[1])}"
+            note = f"{numbers.times(ends[0])} to {numbers.times(ends[1])} in 80 % of runs"
         ratio = gain(result, part, key)
         found.append(Tile(label, format(after[key]), format(before.get(key)), numbers.change(ratio, 1.0, less, more), note, meter))
     if after.get("accuracy") is not None:

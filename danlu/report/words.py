@@ -8,6 +8,7 @@ from . import numbers
 from .tables import class_counts
 
 SHOWN_FILES = 50
+ELSEWHERE = {"warnings", "errors", "classes", "images"}  # keys of the health report that are shown in another place
 SPLITS = (("train", "training"), ("val", "validation"), ("test", "test"))
 
 
@@ -55,12 +56,14 @@ def waterfall(steps: list[dict[str, Any]] | None) -> list[Stop]:
             bars.append(Bar(label, show(now), words, now / whole, (was if was is not None else now) / whole))
         now, was = step.get("accuracy"), last.get("accuracy")
         moved = numbers.points(now - was) if now is not None and was is not None else ""
-        stops.append(Stop(step["name"], step.get("recipe") or "", bars, numbers.percent(now), moved))
+        recipe = step.get("recipe") or ""
+        recipe = "" if recipe == last.get("recipe") else recipe
+        stops.append(Stop(step["name"], recipe, bars, numbers.percent(now), moved))
     return stops
 
 
 def saving(values: Any) -> list[tuple[str, str]]:
-    """A predicted saving as (what, how much): units are told by the key's ending."""
+    """A predicted saving as (what, how much): a float up to 1 is a share, else the key's ending tells the unit."""
     if not isinstance(values, dict):
         return [("", str(values))] if values not in (None, "") else []
     return [(_label(key), _value(key, value)) for key, value in values.items() if value is not None]
@@ -75,13 +78,11 @@ def _label(key: str) -> str:
 def _value(key: str, value: Any) -> str:
     if isinstance(value, bool) or not isinstance(value, int | float):
         return "yes" if value is True else "no" if value is False else str(value)
-    if key.endswith("bytes"):
+    if isinstance(value, float) and abs(value) <= 1 and not key.endswith("_ms"):
+        return f"{numbers.MINUS if value > 0 else '+'}{numbers.percent(abs(value))}"  # a share saved; below zero it grows
+    if key.endswith("_bytes"):
         return numbers.size(value)
-    if key.endswith("ms"):
-        return numbers.ms(value)
-    if key.endswith("share") or (isinstance(value, float) and 0 < abs(value) < 1):
-        return numbers.percent(value)
-    return numbers.count(value)
+    return numbers.ms(value) if key.endswith("_ms") else numbers.count(value)
 
 
 @dataclass(frozen=True)
@@ -99,18 +100,24 @@ def health(data: dict[str, Any]) -> Health:
     facts, lists = [], []
     for key, value in report.items():
         title = key.replace("_", " ").capitalize()
-        if key == "warnings" or (key == "counts" and class_counts(value, ())) or value in (None, [], {}, ""):
+        elsewhere = key in ELSEWHERE or (key == "counts" and class_counts(value, ()) is not None)
+        if elsewhere or not value:
             continue
         if isinstance(value, list) and not all(isinstance(v, int | float) for v in value):
             lists.append((title, [_entry(v) for v in value[:SHOWN_FILES]], len(value)))
         else:
             facts.append((title, _flat(value)))
-    return Health(facts, [_entry(w) for w in report.get("warnings") or []], lists)
+    said = [*(report.get("errors") or []), *(report.get("warnings") or [])]
+    return Health(facts, [_entry(line) for line in said], lists)
 
 
 def _entry(value: Any) -> str:
-    if isinstance(value, dict) and {"file", "reason"} <= set(value):
-        return f"{value['file']}: {value['reason']}"
+    """One line of a list: a file with its reason, a group of equal files with where they lie, or anything."""
+    if isinstance(value, dict) and "reason" in value:
+        return f"{value.get('name') or value.get('file')}: {value['reason']}"
+    if isinstance(value, dict) and isinstance(value.get("names"), list):
+        where = [_flat(item) for key, item in value.items() if key != "names"]
+        return " = ".join(map(str, value["names"])) + (f" ({'; '.join(where)})" if where else "")
     return _flat(value)
 
 
@@ -119,7 +126,8 @@ def _flat(value: Any) -> str:
     if isinstance(value, dict):
         return ", ".join(f"{key}: {_flat(item)}" for key, item in value.items())
     if isinstance(value, list):
-        return ", ".join(_flat(item) for item in value)
+        numeric = len(value) == 2 and all(isinstance(item, int | float) for item in value)
+        return numbers.shape(value) if numeric else ", ".join(_flat(item) for item in value)
     if isinstance(value, float):
         return numbers.plain(value)
     if isinstance(value, bool):

@@ -11,7 +11,7 @@ from torch import nn
 
 from ..codec import load_saved, save
 from ..data import batches, load_data
-from ..deploy import export_onnx, predict, quantize_int8
+from ..deploy import export_onnx, int8_report, predict, quantize_int8
 from ..edits import edit, parse
 from ..errors import UsageError
 from ..files import replacing, write_json
@@ -75,8 +75,8 @@ def compress(
         last = files[-1][1]
         if int8:
             small = quantize_int8(last, run.path / "int8.onnx", calibration(source))
-            kept += [{"what": f"int8: {name}", "why": why} for name, why in getattr(small, "kept", [])]
-            files.append(("int8", Path(small), net))
+            kept += [{"what": f"int8: {name}", "why": why} for name, why in int8_report(small).kept]
+            files.append(("int8", small, net))
         timed = latencies([file for _, file, _ in files], 1, 6.0)
         steps: list[dict[str, Any]] = []
         for (name, file, at), (median, low, high, ratio) in zip(files, timed, strict=True):

@@ -33,6 +33,7 @@ class Search:
     threads: int
     log: Callable[[str], None]
     stop: Callable[[], bool] | None
+    trust: bool = False
 
     @property
     def folder(self) -> Path:

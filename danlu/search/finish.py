@@ -13,7 +13,7 @@ from .. import __version__
 from ..codec import save
 from ..cost import advise, profile
 from ..data import Source
-from ..deploy import export_onnx, quantize_int8
+from ..deploy import bench, export_onnx, int8_report, quantize_int8
 from ..files import replacing, write_json
 from ..metrics import paired_difference
 from ..runs import environment
@@ -59,7 +59,7 @@ def deployables(search: Search, trainer: Trainer) -> tuple[list[Deployable], dic
                 net, home / "fp32.onnx", input=source.input, classes=source.classes, recipe=candidate.proposal.recipe
             )  # fmt: skip
         int8 = quantize_int8(fp32, home / "int8.onnx", calibration(source))
-        kept[str(int8)] = [{"what": name, "why": why} for name, why in getattr(int8, "kept", [])]
+        kept[str(int8)] = [{"what": name, "why": why} for name, why in int8_report(int8).kept]
         files = [fp32, int8]
         timed = latencies([search.baseline_file, *files], search.threads, min(3.0, 0.015 * search.clock.total))[1:]
         first = candidate.costs[0]
@@ -150,8 +150,6 @@ def mistakes(source: Source, logits: np.ndarray, most: int = 24) -> list[dict[st
 
 def final_costs(search: Search, chosen: Chosen) -> tuple[Cost, Cost, list[float]]:
     """Baseline and winner timed once more, interleaved and longer: (baseline, winner, [p10, p90] of the speed-up)."""
-    from ..deploy import bench
-
     files = [search.baseline_file, search.folder / "model.onnx"]
     base, best = bench([str(f) for f in files], threads=search.threads, repeats=1000, seconds=min(5.0, 0.03 * search.clock.total))
     old = replace(search.baseline_cost, latency_ms=base.median_ms, latency_p10_ms=base.p10_ms, latency_p90_ms=base.p90_ms)

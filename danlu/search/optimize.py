@@ -15,6 +15,7 @@ from typing import Any
 
 import yaml
 
+from ..codec import load_saved
 from ..data import Source, load_data
 from ..errors import UsageError
 from ..runs import Run
@@ -71,6 +72,7 @@ def optimize(
     seed: int = 0,
     device: str = "cpu",
     threads: int = 1,
+    trust: bool = False,
     command: str = "",
     started: float | None = None,
     log: Callable[[str], None] | None = None,
@@ -80,7 +82,8 @@ def optimize(
 
     `source` is a Source or what `load_data` takes. `time` ("20m" or seconds) is a promise on the wall clock. `model` replaces
     the baseline: a recipe, `module:function`, `timm:NAME` or the folder of a run; `weights` is its weight file. `threads` are
-    those of onnxruntime when latency is measured. `resume` continues a run folder that was interrupted. `started`
+    those of onnxruntime when latency is measured. `trust` lets a saved `model` run the `module:function` it names.
+    `resume` continues a run folder that was interrupted. `started`
     (`time.monotonic()`) counts the time from an earlier moment, such as the start of the process.
 
     Always returns a model: `Result.met` is False when no candidate keeps the budget, and the result says what stands in the way.
@@ -97,13 +100,15 @@ def optimize(
     start = clock_time.monotonic() if started is None else started
     if not isinstance(source, Source):
         source = load_data(source, seed=seed)
+    if model is not None and Path(model).exists():
+        source = _as_trained(source, model, trust)
     run = _open(resume, out, source)
     with contextlib.closing(run):
         speak = _speaker(run, log)
         state = State.open(run.path / "state.json")
         if state.done:
             raise UsageError(f"the run {run.path} is finished; its result is in {run.path / 'report.html'}")
-        search = Search(source, budget, run, Clock(total, state.elapsed, start), state, seed, device, threads, speak, stop)
+        search = Search(source, budget, run, Clock(total, state.elapsed, start), state, seed, device, threads, speak, stop, trust)
         search.clock.stages = list(state.stages)
         run.write_config({
             "verb": "optimize", "data": str(source.where), "budget": budget.to_json(), "time": total, "model": model,
@@ -155,6 +160,16 @@ def reserve(search: Search) -> float:
     """
     images = 2 * len(search.source.val) + 1.5 * len(search.source.test)
     return 9.0 + 0.8 * images * search.baseline_cost.latency_ms / 1000 + 0.03 * search.clock.total
+
+
+def _as_trained(source: Source, model: str, trust: bool) -> Source:
+    """The data as the saved `model` was fed. Raises UsageError when it knows other classes."""
+    saved = load_saved(model, trust=trust)
+    if saved.classes != source.classes:
+        raise UsageError(
+            f"the model in {model} knows the classes {list(saved.classes)[:8]}, the data has {list(source.classes)[:8]}"
+        )
+    return source.with_input(saved.input)
 
 
 def _open(resume: str | Path | None, out: str | Path, source: Source) -> Run:

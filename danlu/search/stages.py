@@ -9,11 +9,13 @@ from torch import nn
 
 from ..codec import load_saved, save
 from ..data import Source
+from ..data.spec import Input
 from ..deploy import export_onnx
+from ..edits.recipe import Call, parse, show
 from ..errors import DanluError, UsageError
 from ..train import TrainConfig, evaluate, fit
 from ..units import show_bytes, show_count, show_seconds
-from ..zoo import create, load_weights
+from ..zoo import create, load_weights, models
 from . import baseline as ladder
 from .candidate import Candidate, overrun
 from .choose import entrants, finalists, is_limited, promoted, weight
@@ -44,7 +46,7 @@ def make_baseline(search: Search, model: str | None, weights: str | None) -> Non
                 log=search.log,
             )
         else:
-            recipe = model
+            recipe = model if Path(model).exists() else sized(model, source.input)
         state.baseline = {"recipe": recipe, "ready": False}
         search.save()
     net, ready = _baseline_net(search, state.baseline["recipe"], weights)
@@ -78,18 +80,21 @@ def make_baseline(search: Search, model: str | None, weights: str | None) -> Non
     search.save()
 
 
+def sized(recipe: str, input: Input) -> str:
+    """The recipe with the input size written into a base that has one built in (the LeNets), unless it is there already."""
+    base, *rest = parse(recipe)
+    if base.name in models and "size" in models[base.name].options() and "size" not in base.options:
+        base = Call(base.name, {**base.options, "size": input.size[0]})
+    return show([base, *rest])
+
+
 def _baseline_net(search: Search, recipe: str, weights: str | None) -> tuple[nn.Module, bool]:
     """The baseline network, and whether its weights are those to keep."""
     source = search.source
     if (search.baseline_home / "model.json").exists():
         return load_saved(search.baseline_home, trust=True).model, True
     if Path(recipe).exists():
-        saved = load_saved(recipe, trust=True)
-        if saved.classes != source.classes:
-            raise UsageError(
-                f"the model in {recipe} knows the classes {list(saved.classes)[:8]}, the data has {list(source.classes)[:8]}"
-            )
-        return saved.model, True
+        return load_saved(recipe, trust=search.trust).model, True
     net = create(recipe, num_classes=len(source.classes), in_channels=source.input.channels, seed=search.seed)
     if weights is None:
         return net, False

@@ -57,15 +57,11 @@ class Classify(Task):
     def decode(self, outputs: Tensor) -> list[dict[str, Any]]:
         """The most likely class and its probability: [{"class": "rose", "probability": 0.93}, ...]."""
         probability, answer = outputs.softmax(1).max(1)
-        return [
-            {"class": self.classes[i], "probability": p} for i, p in zip(answer.tolist(), probability.tolist(), strict=True)
-        ]
+        return [{"class": self.classes[i], "probability": p} for i, p in zip(answer.tolist(), probability.tolist(), strict=True)]
 
 
 @tasks()
-def classify(
-    classes: Sequence[str], *, label_smoothing: float = 0.0, temperature: float = 4.0, alpha: float = 0.9
-) -> Classify:
+def classify(classes: Sequence[str], *, label_smoothing: float = 0.0, temperature: float = 4.0, alpha: float = 0.9) -> Classify:
     """One class per image."""
     return Classify(tuple(classes), label_smoothing, temperature, alpha)
 

@@ -1,1 +1,14 @@
+"""How does it learn? One visible loop, and what it needs: settings, schedules, optimisers, autotune, checkpoints, judging."""
 
+from .autotune import Tune
+from .config import TrainConfig
+from .evaluate import Scores, evaluate, score_logits
+from .interrupt import Interrupted
+from .loop import fit
+from .optimizers import optimizers
+from .result import Fit
+from .schedules import schedules
+
+__all__ = [
+    "Fit", "Interrupted", "Scores", "TrainConfig", "Tune", "evaluate", "fit", "optimizers", "schedules", "score_logits",
+]  # fmt: skip

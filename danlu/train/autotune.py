@@ -20,7 +20,7 @@ from ..tasks import Task
 from . import optimizers
 from .config import TrainConfig
 
-ROUNDS = 6
+ROUNDS, ENOUGH_SECONDS, MOST_ROUNDS = 6, 0.3, 40  # six turns, and more while they are short
 SMALLEST_BATCH, PROBE_BATCH = 16, 16
 HOPELESS = 4.0  # times slower than the best after one step: not worth another
 
@@ -50,7 +50,7 @@ class Tune:
     def place(self, model: nn.Module, device: str | torch.device) -> nn.Module:
         """`model` itself, moved to the device and laid out in the memory format."""
         layout = torch.channels_last if self.channels_last else torch.contiguous_format
-        return model.to(device=device, memory_format=layout)  # type: ignore[call-overload, no-any-return]
+        return model.to(device=device, memory_format=layout)  # type: ignore[call-overload]
 
     def lay(self, x: Tensor) -> Tensor:
         """A batch in the memory format."""
@@ -85,13 +85,14 @@ def autotune(
     size = int(min(len(batch[0]), max(SMALLEST_BATCH, room)))
     trials = [Trial(way, model, task, config, batch, teacher, device, size) for way in ways]
     best: dict[str, float] = {}
-    for turn in range(ROUNDS + 1):
+    for turn in range(MOST_ROUNDS):
         for trial in trials:
             taken = trial.step()
             name = trial.way.name
             # The first step of each builds kernels; it counts until there is a better one.
             best[name] = min(best.get(name, taken), taken) if turn > 1 else taken
-        if turn and time.perf_counter() - started > seconds:
+        taken = time.perf_counter() - started
+        if turn and taken > (seconds if turn < ROUNDS else min(seconds, ENOUGH_SECONDS)):
             break
         fastest = min(best.values())
         trials = [trial for trial in trials if best[trial.way.name] < HOPELESS * fastest]

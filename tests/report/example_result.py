@@ -64,7 +64,7 @@ def profile(layers: int, width: int, slow: float) -> dict[str, Any]:
         rows.append({"name": f"stages.{i // 4}.{i % 4}", "kind": "Residual", "call": 0, "operators": ["add", "relu"], "kernel": None, "stride": None, "groups": None, "input": [1, channels, side, side], "output": [1, channels, side, side], "params": 0, "macs": 0, "bytes_read": 8 * channels * side * side, "bytes_written": 4 * channels * side * side, "activation_bytes": 4 * channels * side * side, "receptive": [3 + 2 * i, 3 + 2 * i], "jump": [1, 1], "scales": False, "sources": [i], "median_ms": slow * 0.01, "p10_ms": slow * 0.009, "p90_ms": slow * 0.012, "intensity": 0.0})  # fmt: skip
     rows.append({"name": "head", "kind": "Linear", "call": 0, "operators": ["addmm"], "kernel": None, "stride": None, "groups": None, "input": [1, channels], "output": [1, 10], "params": channels * 10 + 10, "macs": channels * 10, "bytes_read": 4 * channels * 11, "bytes_written": 40, "activation_bytes": 40, "receptive": [32, 32], "jump": None, "scales": False, "sources": [2 * layers - 1], "median_ms": 0.004, "p10_ms": 0.0038, "p90_ms": 0.0047, "intensity": 0.24})  # fmt: skip
     return {
-        "input": [1, 3, 32, 32], "params": sum(r["params"] for r in rows), "macs": sum(r["macs"] for r in rows), "peak_bytes": 262_144,
+        "input": [1, 3, 32, 32], "params": sum(r["params"] for r in rows), "macs": sum(r["macs"] for r in rows), "peak_activation_bytes": 262_144, "param_bytes": 4 * sum(r["params"] for r in rows), "time_ms": slow * 1.4,
         "rows": rows, "uncounted": [{"what": "operator", "name": "aten.grid_sampler", "calls": 1}], "notes": [],
     }  # fmt: skip
 
@@ -123,9 +123,10 @@ def example(classes: list[str] | None = None, images: int = 1000, met: bool = Tr
             "input": {"size": [32, 32], "channels": 3, "mean": [0.4914, 0.4822, 0.4465], "std": [0.247, 0.2435, 0.2616], "resize": "stretch"},
             "health": {
                 "counts": {"train": {c: 4000 - 37 * i for i, c in enumerate(names)}, "val": {c: 1000 for c in names}, "test": {c: images for c in names}},
-                "sizes": {"smallest": [32, 32], "median": [32, 32], "largest": [32, 32]}, "modes": {"RGB": 59_988, "L": 12},
-                "unreadable": [{"file": "train/cat/0017.jpg", "reason": "image file is truncated (12 bytes not processed)"}],
-                "duplicates": [["train/dog/0311.jpg", "test/dog/0020.jpg"], ["train/ship/0911.jpg", "val/ship/0120.jpg"]],
+                "sizes": {"min": [32, 32], "median": [32, 32], "max": [48, 64]}, "modes": {"RGB": 59_988, "L": 12},
+                "unreadable": [{"name": "train/cat/0017.jpg", "reason": "image file is truncated (12 bytes not processed)"}],
+                "duplicates": [{"names": ["train/dog/0311.jpg", "test/dog/0020.jpg"], "splits": ["train", "test"]}, {"names": ["train/ship/0911.jpg", "val/ship/0120.jpg"], "splits": ["train", "val"]}],
+                "conflicts": [], "repeated": 2, "ignored": 0, "missing": {},
                 "warnings": ["2 images are in more than one split; they were left in training only"],
             },
         },
@@ -150,8 +151,8 @@ def example(classes: list[str] | None = None, images: int = 1000, met: bool = Tr
         "curves": [curve("baseline", 34, 0.83, 310.0), curve(BEST, 41, 0.81, 420.0)],
         "layers": {"baseline": profile(19, 16, 1.0), "best": profile(9, 8, 0.8)},
         "advice": [
-            {"why": "The first layer makes 31 % of the time and 4 % of the MACs: it works on the full 32 × 32 input.", "edit": "fit_input(size=24)", "saving": {"macs": 1_740_000, "latency_ms": 0.11}},
-            {"why": "The head holds 22 % of the parameters.", "edit": "factorize_linear(energy=0.95)", "saving": {"params": 12_300, "share": 0.13}},
+            {"why": "The first layer makes 31 % of the time and 4 % of the MACs: it works on the full 32 × 32 input.", "edit": "fit_input(size=24)", "saving": {"macs": 0.418, "time": 0.27, "peak_activation_bytes": 0.437}},
+            {"why": "The head holds 22 % of the parameters.", "edit": "factorize_linear(energy=0.95)", "saving": {"params": 0.133}},
         ],
         "not_compressed": [{"what": "head", "why": "int8 was slower here than fp32 (0.011 ms against 0.004 ms)"}, {"what": "stages.0.0.conv", "why": "the drop in accuracy was more than the gain allows"}],
         "stages": [{"name": "baseline", "seconds": 322.4}, {"name": "measure candidates", "seconds": 94.0}, {"name": "successive halving", "seconds": 188.2}, {"name": "train finalists", "seconds": 498.8}, {"name": "choose and confirm", "seconds": 76.8}],

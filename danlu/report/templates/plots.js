@@ -1,6 +1,7 @@
 "use strict";
 /* Plots: figures come as data with colours by name ("--accent"); a switch picks the view; theme, width and print redraw. */
 (() => {
+  const touch = matchMedia("(pointer: coarse)").matches;
   const figures = JSON.parse(document.getElementById("figures").textContent);
   const narrow = 560;
 
@@ -17,31 +18,45 @@
     title: { font: { color: "--muted", size: small ? 12 : 13 }, standoff: 10, ...(own.title ?? {}) },
   });
 
+  const thin = (axis, most) => {
+    const step = Math.ceil((axis.tickvals?.length ?? 0) / most);
+    if (step > 1) for (const key of ["tickvals", "ticktext"]) axis[key] = axis[key].filter((_, i) => i % step === 0);
+  };
+
   const dress = (figure, view, width) => {
     const small = width < narrow;
     const layout = {
       paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", hovermode: "closest", width,
       height: figure.square ? Math.min(width, figure.square) : small ? figure.phone : figure.height,
-      margin: { l: small ? 44 : 60, r: small ? 10 : 20, t: 26, b: 44 },
+      margin: { l: small ? 44 : 60, r: small ? 10 : 20, t: 16, b: 44 },
       legend: { orientation: "h", yref: "container", y: 0, yanchor: "bottom", x: 0, xanchor: "left", font: { color: "--ink", size: small ? 11 : 12.5 } },
+      modebar: { bgcolor: "rgba(0,0,0,0)", color: "--muted", activecolor: "--accent" },
       hoverlabel: { bgcolor: "--card", bordercolor: "--faint", align: "left", font: { color: "--ink", size: 12.5 }, namelength: -1 },
       // A finger that drags over a plot wants to scroll the page.
-      dragmode: matchMedia("(pointer: coarse)").matches || small ? false : "zoom",
+      dragmode: touch || small ? false : "zoom",
       ...view.layout,
     };
     for (const name of ["xaxis", "yaxis", "yaxis2"]) if (layout[name]) layout[name] = axis(layout[name], small);
     if (figure.square) {
       layout.margin = { l: 10, r: 10, t: 10, b: 10 };
       layout.yaxis = { ...layout.yaxis, scaleanchor: "x", scaleratio: 1 };
+      if (small) {
+        thin(layout.xaxis, Math.floor(width / 26));
+        thin(layout.yaxis, Math.floor(width / 26));
+      }
+    } else if (small) {
+      thin(layout.xaxis, 4);
+      layout.xaxis.tickangle = 0;
     }
     const style = getComputedStyle(document.documentElement);
     layout.font = { family: style.getPropertyValue("--sans").trim(), color: "--ink", size: 13 };
+    layout.hoverlabel.font.family = layout.font.family;
     return { data: resolve(view.data, style), layout: resolve(layout, style) };
   };
 
   const config = {
     displaylogo: false, responsive: false, doubleClick: "reset", showTips: false, plotlyServerURL: "",
-    modeBarButtons: [["toImage", "resetScale2d"]],
+    modeBarButtons: [["toImage", "resetScale2d"]], displayModeBar: touch ? false : "hover",
   };
 
   const draw = (box, wanted) => {

@@ -1,0 +1,84 @@
+"""Judging a model on a split: outputs, and the scores made from them."""
+
+import copy
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ..data import Source, batches
+from ..data.layout import SPLITS
+from ..errors import unknown
+from ..metrics import classification_metrics, wilson
+from ..tasks import Task, classify
+from .autotune import Tune
+
+
+@dataclass(frozen=True)
+class Scores:
+    """How good a classifier is on `n` images; `interval` is the 95 % interval of its accuracy (Wilson).
+
+    `metrics` are those of `danlu.metrics.classification_metrics`. Shape: logits [N, K], labels [N].
+    """
+
+    accuracy: float
+    n: int
+    interval: tuple[float, float]
+    metrics: dict[str, Any]
+    logits: np.ndarray = field(repr=False)
+    labels: np.ndarray = field(repr=False)
+
+    def to_json(self) -> dict[str, Any]:
+        """`accuracy`, `n`, `interval` and every other metric, side by side."""
+        return {"accuracy": self.accuracy, "n": self.n, "interval": list(self.interval), **self.metrics}
+
+
+def score_logits(logits: np.ndarray, labels: np.ndarray, classes: Sequence[str]) -> Scores:
+    """Scores of outputs from anywhere, an exported file for one. Shape: logits [N, K], labels [N]."""
+    metrics = classification_metrics(logits, labels, classes)
+    accuracy = metrics.pop("accuracy")
+    right = int((logits.argmax(1) == labels).sum())
+    return Scores(accuracy, len(labels), wilson(right, len(labels)), metrics, logits, np.asarray(labels))
+
+
+def evaluate(
+    model: nn.Module, source: Source, *, split: str = "test", device: str | torch.device = "cpu", batch_size: int = 512
+) -> Scores:
+    """Judge `model` on a split of `source` ("train", "val" or "test"), in fp32 and eval mode. The model stays as it is.
+
+    Raises: UsageError for another split, or a model whose outputs are not one logit per class.
+    """
+    if split not in SPLITS:
+        raise unknown("split", split, SPLITS)
+    task = classify(source.classes)
+    tune = Tune("fp32", "channels_last")
+    judged = tune.place(copy.deepcopy(model), device).eval()
+    part = getattr(source, split)
+    found = []
+    with torch.inference_mode():
+        for x, _ in batches(part, source.input, batch_size, device=device):
+            outputs = judged(x)
+            task.check(outputs)
+            found.append(outputs.float().cpu())
+    return score_logits(torch.cat(found).numpy(), part.labels, source.classes)
+
+
+def validate(
+    model: nn.Module, feed: Callable[[], Iterator[tuple[Tensor, Tensor]]], task: Task, tune: Tune, device: str | torch.device
+) -> tuple[float, float]:
+    """(loss, primary metric) per image over one pass, in the precision of training. Leaves the model in the mode it was in."""
+    was_training = model.training
+    model.eval()
+    loss_sum, score_sum = torch.zeros((), device=device), torch.zeros((), device=device)
+    images = 0
+    with torch.inference_mode(), tune.autocast(device):
+        for x, y in feed():
+            outputs = model(x).float()
+            loss_sum += task.loss(outputs, y) * len(y)
+            score_sum += task.score(outputs, y)
+            images += len(y)
+    model.train(was_training)
+    return float(loss_sum) / images, float(score_sum) / images

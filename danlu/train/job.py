@@ -1,0 +1,170 @@
+"""Getting ready: everything `fit` needs before its first step, from the beginning or from a checkpoint."""
+
+import copy
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ..data import Augment, Source, batches
+from ..errors import UsageError
+from ..tasks import Task, classify
+from .autotune import Tune, autotune
+from .checkpoint import Checkpoints
+from .config import TrainConfig
+from .plan import Clock, Plan, make_plan
+from .state import State
+
+Feed = Callable[..., Iterator[tuple[Tensor, Tensor]]]
+TUNE_SECONDS, TUNE_SHARE = 6.0, 0.04
+# Settings that a resumed training must share with its checkpoint: the order and the number of images hang on them.
+FIXED = ("batch_size", "seed", "optimizer", "augment", "ema")
+BATCH_NORMS = nn.modules.batchnorm._BatchNorm
+
+
+@dataclass
+class Job:
+    """A training that is ready to run. `train(epoch=, start=)` and `val()` give batches."""
+
+    source: Source
+    config: TrainConfig
+    task: Task
+    device: str
+    batch: int
+    train: Feed
+    val: Feed
+    tune: Tune
+    state: State
+    teacher: nn.Module | None
+    plan: Plan
+    clock: Clock
+    store: Checkpoints | None
+    best_stored: int = -1
+
+    def checkpoint(self) -> None:
+        """Store the state, and the best weights when there are better ones. Nothing without a run folder."""
+        if self.store is None:
+            return
+        best = self.state.best
+        if best is not None and best.step != self.best_stored:
+            self.store.write_best(best.weights)
+            self.best_stored = best.step
+        self.store.write(
+            self.state.tensors(),
+            {
+                **self.state.facts(), "seconds": self.clock.elapsed,
+                "pace": [self.clock.step_seconds, self.clock.validation_seconds],
+                "tune": self.tune.to_json(), "plan": self.plan.to_json(), "config": self.config.to_json(),
+                "data": [self.source.fingerprint, len(self.source.train)],
+            },
+        )  # fmt: skip
+
+
+def prepare(
+    model: nn.Module, source: Source, config: TrainConfig, clock: Clock, *, run: Path | None, teacher: nn.Module | None,
+    resume: bool, device: str, say: Callable[[str], None],
+) -> Job:  # fmt: skip
+    """Copy, check, resume, tune, plan. `model` and `teacher` stay as they are."""
+    task = classify(
+        source.classes, label_smoothing=config.label_smoothing, temperature=config.temperature, alpha=config.alpha
+    )  # fmt: skip
+    model = private_copy(model, "model", source, task, device)
+    teacher = None if teacher is None else private_copy(teacher, "teacher", source, task, device).requires_grad_(False)
+    batch = batch_of(model, config, len(source.train))
+    feed = partial(batches, input=source.input, batch_size=batch, device=device)
+    augment = Augment.named(config.augment, source)
+    train = partial(feed, source.train, shuffle=True, augment=augment, seed=config.seed, drop_last=True)
+    store = Checkpoints(Path(run) / "checkpoints", say) if run is not None else None
+    saved = store.read() if resume and store else None
+    if saved is None:
+        tune = tuned(model, teacher, task, config, train, batch, clock, device, say)
+    else:
+        tune = Tune(**saved[1]["tune"])
+        check_resumed(saved[1], config, tune, source, say)
+        clock.resume(saved[1]["seconds"])
+        step_seconds, clock.validation_seconds = saved[1]["pace"]
+        clock.expect(step_seconds, config.seconds)
+    tune.place(model, device)
+    if teacher is not None:
+        tune.place(teacher, device)
+    state = State(model, config)
+    if saved is not None:
+        state.load(*saved)
+    plan_of = partial(make_plan, config, clock, images=len(source.train), batch=batch, val_images=len(source.val))
+    if saved is None:
+        plan = plan_of()
+        say(f"{plan.total:,} steps of {batch} images ({plan.total / plan.per_epoch:.3g} epochs)")
+    else:
+        plan = Plan.from_json(saved[1]["plan"])
+        if plan.budget != config.budget:
+            plan = plan_of(step=state.step, changes=plan.changes)
+            plan = plan.resized(plan.total, state.step)
+            state.stopped_early, state.worse = False, 0
+        say(f"resumed at step {state.step:,} of {plan.total:,}")
+    return Job(
+        source=source, config=config, task=task, device=device, batch=batch, tune=tune, state=state, teacher=teacher, plan=plan,
+        clock=clock, store=store, train=partial(train, channels_last=tune.channels_last),
+        val=partial(feed, source.val, channels_last=tune.channels_last),
+    )  # fmt: skip
+
+
+def private_copy(model: nn.Module, what: str, source: Source, task: Task, device: str) -> nn.Module:
+    """A copy on the device, in eval mode. Raises UsageError when it cannot take the images or answer for every class."""
+    mine = copy.deepcopy(model).to(device).eval()
+    x, _ = next(iter(batches(source.val, source.input, 2, device=device)))
+    try:
+        with torch.inference_mode():
+            outputs = mine(x)
+    except (RuntimeError, ValueError) as error:
+        reason = str(error).split("\n")[0]
+        raise UsageError(f"the {what} cannot take images of shape {source.input.shape} (C, H, W): {reason}") from error
+    task.check(outputs)
+    return mine
+
+
+def batch_of(model: nn.Module, config: TrainConfig, images: int) -> int:
+    """Images a step: a set that is smaller than a batch is one. Raises UsageError for batch norm over a single image."""
+    batch = min(config.batch_size, images)
+    if batch == 1 and any(isinstance(module, BATCH_NORMS) for module in model.modules()):
+        raise UsageError("batch normalisation needs at least two images a step; use batch_size=2 or more")
+    return batch
+
+
+def tuned(
+    model: nn.Module, teacher: nn.Module | None, task: Task, config: TrainConfig, train: Feed, batch: int, clock: Clock,
+    device: str, say: Callable[[str], None],
+) -> Tune:  # fmt: skip
+    """Time the ways to train on the first batch; the clock learns what a step costs, its data included."""
+    feed = train(epoch=0)
+    first = next(feed)
+    start, fetched = time.perf_counter(), 0
+    for fetched, _ in enumerate(feed, 1):
+        if fetched == 3:
+            break
+    data_seconds = (time.perf_counter() - start) / max(fetched, 1)
+    seconds = TUNE_SECONDS if config.seconds is None else min(TUNE_SECONDS, TUNE_SHARE * config.seconds)
+    tune = autotune(model, task, config, first, teacher=teacher, device=device, seconds=seconds, log=say)
+    clock.expect(batch / tune.images_per_second[tune.name] + data_seconds, config.seconds)
+    return tune
+
+
+def check_resumed(facts: dict[str, Any], config: TrainConfig, tune: Tune, source: Source, say: Callable[[str], None]) -> None:
+    """Raise UsageError when a checkpoint is of other data, or of settings that cannot change; log those that may and did."""
+    if facts["data"] != [source.fingerprint, len(source.train)]:
+        raise UsageError("the checkpoint was made from other training images; resume with the same data, or start a new run")
+    old, new = facts["config"], config.to_json()
+    fixed = [f"{name} was {old[name]!r} and is now {new[name]!r}" for name in FIXED if old[name] != new[name]]
+    for name in ("precision", "memory_format"):
+        if new[name] not in ("auto", getattr(tune, name)):
+            fixed.append(f"{name} was {getattr(tune, name)!r} and is now {new[name]!r}")
+    if fixed:
+        raise UsageError("a resumed training keeps these settings: " + "; ".join(fixed))
+    free = set(new) - {*FIXED, "precision", "memory_format", "epochs", "seconds", "steps"}
+    changed = [f"{name} {old[name]} -> {new[name]}" for name in sorted(free) if old[name] != new[name]]
+    if changed:
+        say("changed since the checkpoint: " + ", ".join(changed))
