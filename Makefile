@@ -21,7 +21,7 @@ help:
 install: .venv/installed
 
 demo: .venv/installed
-	$(BIN)/danlu optimize digits --max-size 1/10 --max-latency 1/3 --max-drop 0.02 --time 90s --out demo
+	$(BIN)/danlu optimize digits --max-size 60KB --max-latency 0.05ms --max-drop 0.02 --time 90s --out demo
 	@echo "Open the report: $$(ls -td demo/*/ | head -1)report.html"
 
 lint: .venv/installed-dev

@@ -189,17 +189,15 @@ def main() -> None:
     print(f"baseline {parts['danlu']['baseline']['recipe']}: {100 * ours['baseline_accuracy']:.2f} %")
     for name, row in rows.items():
         low, high = (100 * v for v in row["interval"])
-        print(
-            f"{name:40} {100 * row['accuracy']:.2f} % ({100 * row['difference']:+.2f} [{low:+.2f}, {high:+.2f}])  "
-            f"{row['size_bytes'] / 1000:.1f} KB = {row['times_smaller']:.1f}x smaller  {row['latency_ms']:.3f} ms = {row['times_faster']:.1f}x faster"
-        )
+        change = f"{100 * row['difference']:+.2f} [{low:+.2f}, {high:+.2f}]"
+        size = f"{row['size_bytes'] / 1000:.1f} KB = {row['times_smaller']:.1f}x smaller"
+        speed = f"{row['latency_ms']:.3f} ms = {row['times_faster']:.1f}x faster"
+        print(f"{name:40} {100 * row['accuracy']:.2f} % ({change})  {size}  {speed}")
     if options.out:
         command = "python benchmarks/optimize.py " + " ".join(sys.argv[1:])
-        write_json(options.out, {
-            "command": command, "date": time.strftime("%Y-%m-%d"), "seed": seed, "minutes": options.minutes,
-            "machine": environment(), "danlu": {k: parts["danlu"][k] for k in ("baseline", "best", "budget", "test", "seconds", "stages")},
-            "rows": rows,
-        })  # fmt: skip
+        kept = {key: parts["danlu"][key] for key in ("baseline", "best", "budget", "test", "seconds", "stages")}
+        about = {"command": command, "date": time.strftime("%Y-%m-%d"), "seed": seed, "minutes": options.minutes}
+        write_json(options.out, {**about, "machine": environment(), "danlu": kept, "rows": rows})
 
 
 if __name__ == "__main__":

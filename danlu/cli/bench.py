@@ -29,7 +29,7 @@ def run(
         seconds = parse_seconds(time) if time else None
         from ..deploy import bench
 
-        say(f"{len(files)} files, {threads} thread{'s' * (threads > 1)}, {repeats} rounds ...", quiet)
+        say(f"files: {len(files)}, threads: {threads}, rounds: {repeats} ...", quiet)
         timings = bench(files, threads=threads, warmup=warmup, repeats=repeats, seconds=seconds, seed=seed)
         value = {
             "files": [timing.to_json() for timing in timings],

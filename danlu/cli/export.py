@@ -73,28 +73,35 @@ def find(
         if input is not None or classes is not None:
             raise UsageError("give --data, or --input and --classes, not both")
         source = load_data(data, seed=seed)
-        spec, names = source.input, tuple(source.classes)
-    else:
-        source = None
-        channels, *size = shape_of(input, what)
-        spec = Input((size[0], size[1]), channels, (0.0,) * channels, (1.0,) * channels)
-        names = tuple(str(i) for i in range(classes or 1000))
-    model = create(what, num_classes=len(names), in_channels=spec.channels, seed=seed)
-    return Saved(model, spec, names, str(model.danlu_recipe)), source
+        model = create(what, num_classes=len(source.classes), in_channels=source.input.channels, seed=seed)
+        return Saved(model, source.input, tuple(source.classes), str(model.danlu_recipe)), source
+    stated, default = facts(what)
+    shape = stated if input is None else shape_of(input)
+    if shape is None:
+        raise UsageError(f"{what} does not state its input; give --input, e.g. 3,224,224")
+    channels, height, width = shape
+    spec = Input((height, width), channels, (0.0,) * channels, (1.0,) * channels)
+    model = create(what, num_classes=classes or default, in_channels=channels, seed=seed)
+    names = tuple(str(i) for i in range(int(model.danlu_num_classes)))  # type: ignore[arg-type]  # a plain attribute
+    return Saved(model, spec, names, str(model.danlu_recipe)), None
 
 
-def shape_of(text: str | None, recipe: str) -> tuple[int, int, int]:
-    """(C, H, W) from "3,32,32", or, where it is not given, what the recipe's base states."""
+def facts(recipe: str) -> tuple[tuple[int, int, int] | None, int]:
+    """(C, H, W) and the number of classes that the recipe's base has by itself; (None, 1000) for one from outside the zoo."""
     from ..edits.recipe import parse
-    from ..errors import UsageError
     from ..zoo import models
 
-    if text is None:
-        base = parse(recipe)[0].name
-        if ":" in base:
-            raise UsageError(f"{base} does not state its input; give --input, e.g. 3,224,224")
-        channels, height, width = models[base].facts["input"]
-        return channels, height, width
+    base = parse(recipe)[0].name
+    if ":" in base:
+        return None, 1000
+    entry = models[base]
+    return entry.facts["input"], entry.options()["num_classes"].default
+
+
+def shape_of(text: str) -> tuple[int, int, int]:
+    """(C, H, W) from "3,32,32"."""
+    from ..errors import UsageError
+
     parts = text.split(",")
     if len(parts) != 3 or not all(part.strip().isdecimal() and int(part) > 0 for part in parts):
         raise UsageError(f"--input {text!r} not understood; write channels,height,width, e.g. 3,32,32")

@@ -115,15 +115,9 @@ class Case:
         return next((k / 100 for k in range(round(100 * keep), 4, -1) if left(self.narrow(base, k / 100)[1]) <= target), None)
 
     def size_for(self, side: int) -> tuple[int, ...] | None:
-        """The input size (H, W) whose last map is `side` on its narrower side; None for a net that is no classifier over maps.
-
-        A Linear behind an adaptive pool to a fixed map cannot take a smaller one.
-        """
+        """The input size (H, W) whose last map is `side` on its narrower side; None for a net that is no classifier over maps."""
         row = self.flow.rows[self.flow.trunk] if self.flow.trunk is not None else None
         if row is None or row.jump is None or len(row.jump) != 2 or not self.flow.classifies:
-            return None
-        makers = (self.flow.rows[maker] for maker in self.flow.flattened.values())
-        if any(not maker.scales and maker.output is not None and side < max(maker.output[2:]) for maker in makers):
             return None
         grid = self.flow.last_map
         away = [g - max(round(g * side / min(grid)), 1) for g in grid]

@@ -161,7 +161,10 @@ def scale_input(flow: Flow, size: tuple[int, ...]) -> Change:
             return prod(max(g - (o - n) / j, 0) / g for g, o, n, j in zip(grid, old, size, row.jump, strict=True))
         return prod(size) / prod(old) if row.scales else 1.0
 
-    return _by_row(flow, factor, image=prod(size) / prod(old))
+    row = flow.rows[flow.trunk] if flow.trunk is not None else None
+    steps = (row.jump if row is not None else None) or ()
+    cuts = zip(flow.last_map, old, size, steps, strict=False)
+    return _by_row(flow, factor, tuple(g - (o - n) / j for g, o, n, j in cuts), image=prod(size) / prod(old))
 
 
 def relax_strides(flow: Flow, factor: float) -> Change:
@@ -173,15 +176,21 @@ def relax_strides(flow: Flow, factor: float) -> Change:
     def growth(row: Row) -> float:
         return prod(min(step, factor) for step in row.jump) if row.jump is not None and row.scales else 1.0
 
-    return _by_row(flow, growth)
+    return _by_row(flow, growth, tuple(n * factor for n in flow.last_map))
 
 
-def _by_row(flow: Flow, factor: Callable[[Row], float], image: float = 1.0) -> Change:
-    """Work on maps follows the number of positions, and time is taken to; a flattened map's reader follows the map's maker."""
+def _by_row(flow: Flow, factor: Callable[[Row], float], last_map: tuple[float, ...], image: float = 1.0) -> Change:
+    """Work on maps follows the number of positions, and time is taken to; a flattened map's reader follows the map's maker.
+
+    An adaptive pool to a fixed map that is larger than `last_map` gets that map, as fit_input does it.
+    """
     profile = flow.profile
     factors = [factor(row) for row in flow.rows]
     grown = 0.0
     for reader, maker in flow.flattened.items():
+        fixed = _grid(flow.rows[maker])
+        if not flow.rows[maker].scales and len(fixed) == len(last_map):
+            factors[maker] = prod(min(new / old, 1.0) for new, old in zip(last_map, fixed, strict=True))
         factors[reader] = factors[maker]
         grown += _weight_and_rest(flow.rows[reader])[0] * (factors[maker] - 1)
     macs = sum(row.macs * f for row, f in zip(flow.rows, factors, strict=True)) / max(profile.macs, 1)

@@ -114,6 +114,7 @@ def _reduce(field: Field, x: Tensor, out: Tensor, args: Sequence[Any], kwargs: d
     return see_all(field) if merged >= prod(field.grid) > 1 and merged % prod(field.grid) == 0 else field
 
 
+GLOBAL_KERNEL = 4  # a pool over a whole map of 4x4 or more stands for global pooling; 2x2 and 3x3 are steps on the way
 _TAPS = {"nearest": 1, "linear": 2, "bilinear": 2, "trilinear": 2, "bicubic": 4}
 REDUCTIONS = frozenset(
     ("mean", "sum", "amax", "amin", "max", "min", "var", "std", "var_mean", "std_mean", "logsumexp", "prod", "median", "norm",
@@ -144,7 +145,7 @@ def advance(
     by = window(name, args, kwargs)
     if by is not None and len(by.kernel) >= axes:
         by = replace(by, kernel=by.kernel[-axes:], stride=by.stride[-axes:], dilation=by.dilation[-axes:])
-        pooled = not name.endswith("convolution") and prod(grid) == 1 and by.kernel == field.grid and prod(field.grid) > 1
+        pooled = not name.endswith("convolution") and by.kernel == field.grid and min(by.kernel) >= GLOBAL_KERNEL
         return see_all(field) if pooled else slide(field, by, grid)
     if "adaptive" in name:
         return _adaptive(field, grid)

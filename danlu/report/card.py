@@ -7,13 +7,13 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from ..files import write_text
-from . import numbers, words
+from . import facts, numbers
 from .schema import Result, checked
 from .verdict import accuracy_words, verdict
 
 LISTED_CLASSES = 60
 
-RUN = '''import json
+RUN = """import json
 
 import numpy as np
 import onnxruntime
@@ -39,7 +39,7 @@ logits = session.run(["logits"], {{"input": x}})[0][0]
 shares = np.exp(logits - logits.max())
 shares /= shares.sum()
 for i in shares.argsort()[::-1][:3]:
-    print(f"{{classes[i]}}: {{shares[i]:.1%}}")'''
+    print(f"{{classes[i]}}: {{shares[i]:.1%}}")"""
 
 
 def write_card(run: Path, result: Result | dict[str, Any]) -> Path:
@@ -57,7 +57,7 @@ def render(result: Result | dict[str, Any]) -> str:
     data = checked(result)
     environment = Environment(
         loader=PackageLoader("danlu.report", "templates"), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True,
-        keep_trailing_newline=True, autoescape=False,  # noqa: S701 - markdown: `prose`, `code` and `fenced` escape instead
+        keep_trailing_newline=True, autoescape=False,  # markdown: `prose`, `code` and `fenced` escape
     )  # fmt: skip
     text = environment.get_template("card.md.j2").render(_context(data))
     return re.sub(r"\n{3,}", "\n\n", text)
@@ -110,7 +110,7 @@ def _context(result: dict[str, Any]) -> dict[str, Any]:
         "steps": _steps(result),
         "limits": _limits(result, data, test),
         "command": fenced(result.get("command") or ""),
-        "facts": [(label, prose(value)) for label, value in words.reproduce_facts(result)],
+        "facts": [(label, prose(value)) for label, value in facts.reproduce_facts(result)],
     }
 
 
@@ -158,26 +158,32 @@ def _intended(classes: list[str], data: dict[str, Any]) -> str:
 
 
 def _form(data: dict[str, Any]) -> str:
-    return "; ".join(f"{label.lower()}: {value}" for label, value in words.data_facts(data)[1:] if label in ("Input", "Resize", "Normalisation"))  # fmt: skip
+    return "; ".join(prose(value) for label, value in facts.data_facts(data) if label in ("Input", "Resize", "Normalisation"))
 
 
 def _made(result: dict[str, Any]) -> str:
-    steps, rows = result.get("steps") or [], result.get("candidates") or []
-    tried = f"out of {len(rows)} measured candidates" if rows else "from its candidates"
-    text = f"danlu trained a baseline, chose this network {tried} on the validation images, and confirmed the exported file on the test images once."
-    return text + (" Step by step (accuracy on validation):" if steps else "")
+    networks = {(row.get("id"), row["recipe"]) for row in result.get("candidates") or []}
+    tried = f"out of {len(networks)} measured candidates " if len(networks) > 1 else ""
+    text = (
+        f"danlu trained a baseline, chose this network {tried}on the validation images, and confirmed the exported file on "
+        "the test images once."
+    )
+    return text + (" Step by step (accuracy on validation):" if result.get("steps") else "")
 
 
 def _steps(result: dict[str, Any]) -> list[str]:
     lines = []
+    before = None
     for step in result.get("steps") or []:
         shown = [
             show(step[key])
             for key, show in (("size_bytes", numbers.size), ("latency_ms", numbers.ms), ("accuracy", numbers.percent))
             if step.get(key) is not None
         ]
-        recipe = f" {code(step['recipe'])}" if step.get("recipe") else ""
-        lines.append(f"{prose(step['name'])}:{recipe} {', '.join(shown)}".rstrip(": "))
+        same = step.get("recipe") in (None, "", before)
+        recipe = "" if same else f" ({code(step['recipe'])})"
+        before = step.get("recipe")
+        lines.append(f"{prose(step['name'])}{recipe}: {', '.join(shown)}".rstrip(": "))
     return lines
 
 
@@ -190,12 +196,12 @@ def _limits(result: dict[str, Any], data: dict[str, Any], test: dict[str, Any]) 
         "It has no class for 'none of these', and its confidence is not calibrated.",
         "Latency is that of the machine named here; another processor or runtime needs its own measurement (`danlu bench`).",
     ]
-    if test.get("n") and numbers.interval(test.get("interval")):
+    ends = numbers.interval(test.get("interval"))
+    if ends and test.get("n"):
         lines.append(
-            f"The change in accuracy is known to within its interval ({numbers.interval(test['interval'])} points on {test['n']:,} images), "
-            "not to the last digit."
+            f"The change in accuracy is known to within its interval ({ends} points on {test['n']:,} images), no better."
         )
     if not result["budget"]["met"]:
         lines.append("The budget was not met; this is the closest model found.")
-    lines += [prose(warning) for warning in words.health(data).warnings[:5]]
+    lines += [prose(warning) for warning in facts.health(data).warnings[:5]]
     return lines

@@ -50,9 +50,7 @@ def _unique(options: list[tuple[str, str]]) -> list[tuple[str, str]]:
     return list(dict.fromkeys(options))
 
 
-def _curve(
-    curve: dict[str, Any], index: int, clock: str, key: str, what: str, dash: str, scale: float
-) -> dict[str, Any] | None:
+def _curve(curve: dict[str, Any], index: int, clock: str, key: str, what: str, dash: str, scale: float) -> dict[str, Any] | None:
     """One line; None where no point has both figures."""
     known = [p for p in curve.get("points") or [] if p.get(clock) is not None and p.get(key) is not None]
     if not known:
@@ -60,11 +58,14 @@ def _curve(
     name = short(str(curve.get("name", "")), 40) + (f", {what}" if what else "")
     unit = " %" if scale == 100 else ""
     return {
-        "type": "scatter", "mode": "lines" if len(known) > 1 else "markers", "name": name,
-        "x": [p[clock] for p in known], "y": [scale * p[key] for p in known],
+        "type": "scatter",
+        "mode": "lines" if len(known) > 1 else "markers",
+        "name": name,
+        "x": [p[clock] for p in known],
+        "y": [scale * p[key] for p in known],
         "line": {"color": ("--baseline", "--accent", "--int8", "--fp32")[index % 4], "dash": dash, "width": 2},
         "hovertemplate": f"{name}<br>{clock} %{{x:.4~g}}: %{{y:.4~g}}{unit}<extra></extra>",
-    }  # fmt: skip
+    }
 
 
 def _curve_layout(measure: str, label: str, clock: str) -> dict[str, Any]:
@@ -88,14 +89,20 @@ def halving(candidates: Sequence[dict[str, Any]] | None, chosen: str) -> dict[st
     for row in sorted(seen.values(), key=lambda row: row["recipe"] == chosen):
         mine = row["recipe"] == chosen
         rungs = [r for r in row["rungs"] if r.get("seconds") is not None and r.get("accuracy") is not None]
-        data.append({
-            "type": "scatter", "mode": "lines+markers", "name": "chosen" if mine else "others", "showlegend": False,
-            "x": [r["seconds"] for r in rungs], "y": [100 * r["accuracy"] for r in rungs],
-            "line": {"color": "--accent" if mine else "--faint", "width": 3 if mine else 1.5},
-            "marker": {"size": 8 if mine else 6, "color": "--accent" if mine else "--fp32"},
-            "text": [wrapped(row["recipe"])] * len(rungs),
-            "hovertemplate": "<b>%{text}</b><br>%{y:.1f} % after %{x:.3~g} s of training<extra></extra>",
-        })  # fmt: skip
+        data.append(
+            {
+                "type": "scatter",
+                "mode": "lines+markers",
+                "name": "chosen" if mine else "others",
+                "showlegend": False,
+                "x": [r["seconds"] for r in rungs],
+                "y": [100 * r["accuracy"] for r in rungs],
+                "line": {"color": "--accent" if mine else "--faint", "width": 3 if mine else 1.5},
+                "marker": {"size": 8 if mine else 6, "color": "--accent" if mine else "--fp32"},
+                "text": [wrapped(row["recipe"])] * len(rungs),
+                "hovertemplate": "<b>%{text}</b><br>%{y:.1f} % after %{x:.3~g} s of training<extra></extra>",
+            }
+        )
     ticks = sorted({r["seconds"] for row in seen.values() for r in row["rungs"] if r.get("seconds")})
     x: dict[str, Any] = {"title": {"text": "Seconds of training (log scale)"}, "type": "log"}
     if 0 < len(ticks) <= 7:
@@ -136,25 +143,44 @@ def confusion(table: Sequence[Sequence[int]] | None, classes: Sequence[str]) -> 
     worst = max((value for row in wrong.shares for value in row if value is not None), default=1.0)
     ticks = list(range(0, n, math.ceil(n / LABELS)))
     axis = {
-        "tickvals": ticks, "ticktext": [short(names[i], 14) for i in ticks], "range": [-0.5, n - 0.5], "showgrid": False,
-        "zeroline": False, "constrain": "domain",
-    }  # fmt: skip
+        "tickvals": ticks,
+        "ticktext": [short(names[i], 14) for i in ticks],
+        "range": [-0.5, n - 0.5],
+        "showgrid": False,
+        "zeroline": False,
+        "constrain": "domain",
+    }
     gap = 2 if n <= 20 else 1 if n <= 60 else 0
-    common = {"type": "heatmap", "hovertemplate": "%{text}<extra></extra>", "showscale": False, "zmin": 0.0, "xgap": gap, "ygap": gap}
+    common = {
+        "type": "heatmap",
+        "hovertemplate": "%{text}<extra></extra>",
+        "showscale": False,
+        "zmin": 0.0,
+        "xgap": gap,
+        "ygap": gap,
+    }
     data = [
         common | {"z": grid.shares, "text": grid.texts, "zmax": most, "colorscale": [[0, low], [1, high]]}
         for grid, most, low, high in ((right, 100.0, "--heat-0", "--right-1"), (wrong, worst, "--wrong-0", "--wrong-1"))
     ]
+    flat = n <= 10 and max(map(len, names)) <= 6
     layout: dict[str, Any] = {
-        "xaxis": axis | {"title": {"text": "Predicted"}, "side": "top", "tickangle": 0 if n <= 10 and max(map(len, names)) <= 6 else -90},
+        "xaxis": axis | {"title": {"text": "Predicted"}, "side": "top", "tickangle": 0 if flat else -90},
         "yaxis": axis | {"title": {"text": "Truth"}, "range": [n - 0.5, -0.5]},
         "hovermode": "closest",
-    }  # fmt: skip
+    }
     if n <= TEXT:
         cells = [(i, j) for i in range(n) for j in range(n) if table[i][j]]
-        data.append({
-            "type": "scatter", "mode": "text", "x": [j for _, j in cells], "y": [i for i, _ in cells],
-            "text": [str(table[i][j]) for i, j in cells], "hoverinfo": "skip", "showlegend": False,
-            "textfont": {"size": 12, "color": "--ink"},
-        })  # fmt: skip
+        data.append(
+            {
+                "type": "scatter",
+                "mode": "text",
+                "x": [j for _, j in cells],
+                "y": [i for i, _ in cells],
+                "text": [str(table[i][j]) for i, j in cells],
+                "hoverinfo": "skip",
+                "showlegend": False,
+                "textfont": {"size": 12, "color": "--ink"},
+            }
+        )
     return {"switches": [], "views": {"": {"data": data, "layout": layout}}, "square": min(680, 230 + 45 * n)}

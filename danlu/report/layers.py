@@ -52,32 +52,45 @@ def _any(value: Any) -> Cell:
 
 
 Make = Callable[[Any, float | None], Cell]
+MOVED = "Weights and activations, if nothing stays in a cache"
+SHAPE = "Channels × height × width"
+
+
+def _size(value: Any, _: float | None) -> Cell:
+    return number(value, numbers.size)
+
+
+def _plain(value: Any, _: float | None) -> Cell:
+    return _sides(value)
+
+
 KNOWN: dict[str, tuple[Column, Make]] = {
     "name": (Column("Layer"), lambda v, _: text(v or "(the network itself)", "code")),
     "kind": (Column("Kind"), lambda v, _: text(v, "kind")),
     "time": (Column("Time", True, "Median of repeated single runs in PyTorch"), lambda v, w: _time(v, w)),
     "macs": (Column("MACs", True, "Multiply-accumulates"), lambda v, w: number(v, numbers.count, w)),
     "params": (Column("Parameters", True), lambda v, w: number(v, numbers.count, w)),
-    "kernel": (Column("Kernel", True), lambda v, _: _sides(v)),
-    "stride": (Column("Stride", True), lambda v, _: _sides(v)),
-    "groups": (Column("Groups", True), lambda v, _: _sides(v)),
-    "input": (Column("Input", True, "Channels × height × width"), lambda v, _: _one_image(v)),
-    "output": (Column("Output", True, "Channels × height × width"), lambda v, _: _one_image(v)),
-    "bytes_read": (Column("Read", True, "Weights and activations, if nothing stays in a cache"), lambda v, _: number(v, numbers.size)),
-    "read_bytes": (Column("Read", True, "Weights and activations, if nothing stays in a cache"), lambda v, _: number(v, numbers.size)),
-    "bytes_written": (Column("Written", True), lambda v, _: number(v, numbers.size)),
-    "written_bytes": (Column("Written", True), lambda v, _: number(v, numbers.size)),
-    "activation_bytes": (Column("Activations", True, "Buffers it makes that somebody reads"), lambda v, _: number(v, numbers.size)),
-    "intensity": (Column("MAC/byte", True, "Arithmetic intensity: low means that memory sets the time"), lambda v, _: number(v, numbers.plain)),
-    "receptive": (Column("Receptive field", True, "In input pixels"), lambda v, _: _sides(v)),
-    "receptive_field": (Column("Receptive field", True, "In input pixels"), lambda v, _: _sides(v)),
-    "jump": (Column("Jump", True, "Input pixels between neighbours of its output"), lambda v, _: _sides(v)),
-}  # fmt: skip
+    "kernel": (Column("Kernel", True), _plain),
+    "stride": (Column("Stride", True), _plain),
+    "groups": (Column("Groups", True), _plain),
+    "input": (Column("Input", True, SHAPE), lambda v, _: _one_image(v)),
+    "output": (Column("Output", True, SHAPE), lambda v, _: _one_image(v)),
+    "bytes_read": (Column("Read", True, MOVED), _size),
+    "read_bytes": (Column("Read", True, MOVED), _size),
+    "bytes_written": (Column("Written", True), _size),
+    "written_bytes": (Column("Written", True), _size),
+    "activation_bytes": (Column("Activations", True, "Buffers it makes that somebody reads"), _size),
+    "intensity": (Column("MAC/byte", True, "Arithmetic intensity: low means that memory sets the time"), _plain),
+    "receptive": (Column("Receptive field", True, "In input pixels"), _plain),
+    "receptive_field": (Column("Receptive field", True, "In input pixels"), _plain),
+    "jump": (Column("Jump", True, "Input pixels between neighbours of its output"), _plain),
+}
 
 
 def timing(row: dict[str, Any]) -> dict[str, float | None]:
     """median, p10 and p90 in milliseconds, from `median_ms` or from `time: {median_ms}`."""
-    inner = row.get("time") if isinstance(row.get("time"), dict) else {}
+    found = row.get("time")
+    inner = found if isinstance(found, dict) else {}
     return {key: row.get(key) if row.get(key) is not None else inner.get(key) for key in ("median_ms", "p10_ms", "p90_ms")}
 
 
@@ -106,7 +119,9 @@ def layers(profile: dict[str, Any] | None, id: str, title: str) -> Layers | None
             made.append(KNOWN[key][1](value, largest.get(key)) if key in KNOWN else _any(value))
         lines.append(Line(made))
     heads = [KNOWN[key][0] if key in KNOWN else Column(key.replace("_", " ").capitalize(), _numeric(rows, key)) for key in keys]
-    return Layers(title, _facts(profile, len(rows), whole), Table(id, f"Layers of {title}", heads, lines, search=True), _notes(profile))
+    return Layers(
+        title, _facts(profile, len(rows), whole), Table(id, f"Layers of {title}", heads, lines, search=True), _notes(profile)
+    )
 
 
 def _named(row: dict[str, Any]) -> dict[str, Any]:
@@ -136,9 +151,12 @@ def _numeric(rows: Sequence[dict[str, Any]], key: str) -> bool:
 def _facts(profile: dict[str, Any], count: int, time: float) -> list[tuple[str, str]]:
     shown = [("Rows", f"{count:,}")]
     for key, label, format in (
-        ("params", "Parameters", numbers.count), ("macs", "MACs", numbers.count), ("param_bytes", "Weights in memory", numbers.size),
-        ("peak_activation_bytes", "Peak activation memory", numbers.size), ("time_ms", "Whole network", numbers.ms),
-    ):  # fmt: skip
+        ("params", "Parameters", numbers.count),
+        ("macs", "MACs", numbers.count),
+        ("param_bytes", "Weights in memory", numbers.size),
+        ("peak_activation_bytes", "Peak activation memory", numbers.size),
+        ("time_ms", "Whole network", numbers.ms),
+    ):
         if isinstance(profile.get(key), int | float):
             shown.append((label, format(profile[key])))
     if time:

@@ -88,7 +88,7 @@ def times(ratio: float | None) -> str:
 
 
 def change(before: float | None, after: float | None, less: str, more: str) -> str:
-    """How many times less or more: change(10, 2, 'smaller', 'larger') -> '5.0× smaller'; within half a per cent it is unchanged."""
+    """How many times less or more: change(10, 2, 'smaller', 'larger') -> '5.0× smaller'; within half a per cent: unchanged."""
     if not before or not after:
         return NONE
     ratio = before / after

@@ -13,7 +13,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from ..files import write_text
-from . import charts, layers, numbers, pareto, tables, words
+from . import charts, facts, layers, numbers, pareto, steps, tables
 from .pictures import png_size
 from .schema import Result, checked
 from .verdict import doubt, tiles, verdict
@@ -50,8 +50,9 @@ def write_report(run: Path, result: Result | dict[str, Any]) -> Path:
 def render(result: Result | dict[str, Any]) -> str:
     """The page as text."""
     data = checked(result)
-    return environment().get_template("page.html.j2").render(context(data), style=asset("style.css"), plotly=plotly_js(),
-                                                             script=Markup(asset("tables.js") + asset("plots.js") + asset("page.js")))  # fmt: skip
+    script = Markup(asset("tables.js") + asset("plots.js") + asset("page.js"))
+    template = environment().get_template("page.html.j2")
+    return template.render(context(data), style=asset("style.css"), plotly=plotly_js(), script=script)
 
 
 @cache
@@ -110,21 +111,21 @@ def context(result: dict[str, Any]) -> dict[str, Any]:
     shown = {
         "pareto": figures["pareto"],
         "before-after": True,
-        "steps": words.waterfall(result.get("steps")),
+        "steps": steps.waterfall(result.get("steps")),
         "candidates": tables.candidates(result),
         "layers": networks,
         "training": figures["curves"] or figures["halving"],
         "confusion": figures["confusion"],
         "mistakes": mistakes(test.get("mistakes")),
-        "advice": [a | {"saving": words.saving(a.get("saving"))} for a in result.get("advice") or []],
+        "advice": [a | {"saving": facts.saving(a.get("saving"))} for a in result.get("advice") or []],
         "not-compressed": result.get("not_compressed"),
         "data": data,
-        "time": words.stages(result),
+        "time": steps.stages(result),
         "reproduce": True,
     }
     return {
         "result": result,
-        "title": words.title(result),
+        "title": facts.title(result),
         "verdict": verdict(result),
         "doubt": doubt(result),
         "tiles": tiles(result),
@@ -136,10 +137,10 @@ def context(result: dict[str, Any]) -> dict[str, Any]:
         "before_after": tables.before_after(result),
         "per_class": tables.per_class(test, classes),
         "pairs": tables.pairs(test, classes),
-        "health": words.health(data),
+        "health": facts.health(data),
         "class_counts": tables.class_counts((data.get("health") or {}).get("counts"), classes),
-        "data_facts": words.data_facts(data) if data else [],
-        "machine_facts": words.reproduce_facts(result),
+        "data_facts": facts.data_facts(data) if data else [],
+        "machine_facts": facts.reproduce_facts(result),
     }
 
 

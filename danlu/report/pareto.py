@@ -1,4 +1,4 @@
-"""All candidates as points: validation accuracy against size, latency and MACs, the frontier, the budget's limits.
+"""The Pareto plot: validation accuracy against size, latency and MACs, the frontier, the budget's limits.
 
 Every function is pure and gives plain dicts in plotly's figure format. A colour is written as the name of a style variable
 ("--accent"), which the page resolves for light, dark and print.
@@ -6,122 +6,17 @@ Every function is pure and gives plain dicts in plotly's figure format. A colour
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from html import escape
 from typing import Any
 
 from . import numbers
-from .recipes import wrapped
+from .points import Point, frontier, hover, points
 
 COSTS = (
     ("size", "File size", "size_bytes", "max_size_bytes", numbers.size),
     ("latency", "Latency", "latency_ms", "max_latency_ms", numbers.ms),
     ("macs", "MACs", "macs", "max_macs", numbers.count),
 )
-STATUS = {
-    "infeasible": "over the budget",
-    "measured": "not trained",
-    "failed": "failed",
-    "stopped": "stopped early",
-    "trained": "trained",
-    "chosen": "chosen",
-    "baseline": "baseline",
-}
-
-
-@dataclass(frozen=True)
-class Point:
-    """A candidate in one precision."""
-
-    recipe: str
-    precision: str
-    status: str
-    why: str
-    accuracy: float | None
-    size_bytes: float | None
-    latency_ms: float | None
-    latency_p10_ms: float | None
-    latency_p90_ms: float | None
-    macs: float | None
-    params: float | None
-    input: tuple[int, ...] = ()
-    id: int | None = None
-    rungs: tuple[dict[str, float], ...] = ()
-
-    def cost(self, key: str) -> float | None:
-        """The figure on the horizontal axis; None where a log axis has no place for it."""
-        value = getattr(self, key)
-        return float(value) if value is not None and value > 0 else None
-
-    @classmethod
-    def of(cls, row: dict[str, Any], status: str, accuracy: float | None) -> "Point":
-        """From a candidate's or a model's row."""
-        costs = ("size_bytes", "latency_ms", "latency_p10_ms", "latency_p90_ms", "macs", "params")
-        return cls(
-            row["recipe"], row.get("precision") or "fp32", status, row.get("why") or "", accuracy,
-            **{key: row.get(key) for key in costs}, input=tuple(row.get("size") or ()), id=row.get("id"),
-            rungs=tuple(row.get("rungs") or ()),
-        )  # fmt: skip
-
-
-def points(result: dict[str, Any]) -> list[Point]:
-    """Every candidate, then the baseline and the chosen file, each once.
-
-    A candidate exists in two precisions; only the one that was chosen is marked so, with the figures of the final measurement.
-    """
-    best, base = result["best"], result["baseline"]
-    precision = best.get("precision") or "fp32"
-    rest, mine = [], {}
-    for row in result.get("candidates") or []:
-        status = row.get("status") or "measured"
-        chosen = status == "chosen" and (row.get("precision") or "fp32") == precision
-        if chosen:
-            mine = {key: row.get(key) for key in ("size", "id", "rungs", "why")}
-        elif not is_baseline(row, base):
-            rest.append(Point.of(row, "trained" if status == "chosen" else status, row.get("accuracy")))
-    first = Point.of({"size": _input(result), **base}, "baseline", base.get("val_accuracy"))
-    same = best["recipe"] == base["recipe"] and precision == (base.get("precision") or "fp32")
-    if same:
-        return [*rest, replace(first, status="chosen")]
-    return [*rest, first, Point.of({**mine, **best}, "chosen", best.get("val_accuracy"))]
-
-
-def is_baseline(row: dict[str, Any], base: dict[str, Any]) -> bool:
-    """Whether a candidate's row is the baseline's own file, which `points` adds by itself."""
-    if row.get("status") == "baseline":
-        return (row.get("precision") or "fp32") == (base.get("precision") or "fp32")
-    return False
-
-
-def _input(result: dict[str, Any]) -> Any:
-    return ((result.get("data") or {}).get("input") or {}).get("size")
-
-
-def frontier(rows: Sequence[Point], key: str) -> list[Point]:
-    """The points that no other beats: none is at most as costly and at least as accurate. By rising cost."""
-    known = [row for row in rows if row.accuracy is not None and row.cost(key) is not None]
-    known.sort(key=lambda row: (row.cost(key), -(row.accuracy or 0)))
-    kept: list[Point] = []
-    for row in known:
-        if not kept or (row.accuracy or 0) > (kept[-1].accuracy or 0):
-            kept.append(row)
-    return kept
-
-
-def hover(point: Point) -> str:
-    """Everything known of a candidate, as the small HTML that plotly shows."""
-    lines = [f"<b>{wrapped(point.recipe)}</b>"]
-    lines.append(point.precision + (f", input {numbers.shape(point.input)}" if point.input else ""))
-    if point.accuracy is not None:
-        lines.append(f"accuracy {numbers.percent(point.accuracy)} on validation")
-    spread = ""
-    if point.latency_p10_ms is not None and point.latency_p90_ms is not None:
-        spread = f" (80 % of runs: {numbers.plain(point.latency_p10_ms)} to {numbers.plain(point.latency_p90_ms)})"
-    lines.append(f"size {numbers.size(point.size_bytes)}")
-    lines.append(f"latency {numbers.ms(point.latency_ms)}{spread}")
-    lines.append(f"{numbers.count(point.macs)} MACs, {numbers.count(point.params)} parameters")
-    lines.append(escape(STATUS.get(point.status, point.status)) + (f": {wrapped(point.why)}" if point.why else ""))
-    return "<br>".join(lines)
 
 
 def figure(result: dict[str, Any]) -> dict[str, Any] | None:
@@ -185,19 +80,31 @@ def _view(result: dict[str, Any], rows: list[Point], name: str, key: str, limit:
     ticks = log_ticks(low, high)
     layout: dict[str, Any] = {
         "xaxis": {
-            "type": "log", "range": [math.log10(low), math.log10(high)], "title": {"text": f"{label} (log scale)"},
-            "tickvals": ticks, "ticktext": [format(tick) for tick in ticks], "anchor": "y2" if idle else "y",
+            "type": "log",
+            "range": [math.log10(low), math.log10(high)],
+            "title": {"text": f"{label} (log scale)"},
+            "tickvals": ticks,
+            "ticktext": [format(tick) for tick in ticks],
+            "anchor": "y2" if idle else "y",
         },
         "yaxis": {
-            "range": [bottom, top], "title": {"text": "Accuracy on validation"}, "ticksuffix": " %",
+            "range": [bottom, top],
+            "title": {"text": "Accuracy on validation"},
+            "ticksuffix": " %",
             "domain": [0.17, 1] if idle else [0, 1],
         },
-    }  # fmt: skip
+    }
     if idle:
         layout["yaxis2"] = {
-            "domain": [0, 0.1], "range": [-0.7, 1.7], "tickvals": [0, 1], "ticktext": ["", ""], "ticks": "", "showgrid": False, "zeroline": False,
+            "domain": [0, 0.1],
+            "range": [-0.7, 1.7],
+            "tickvals": [0, 1],
+            "ticktext": ["", ""],
+            "ticks": "",
+            "showgrid": False,
+            "zeroline": False,
             "fixedrange": True,
-        }  # fmt: skip
+        }
     return {"data": data, "layout": layout}
 
 
@@ -222,17 +129,26 @@ def log_ticks(low: float, high: float) -> list[float]:
 
 def _line(kept: list[Point], key: str) -> dict[str, Any]:
     return {
-        "type": "scatter", "mode": "lines", "name": "frontier", "x": [row.cost(key) for row in kept],
-        "y": [100 * (row.accuracy or 0) for row in kept], "line": {"shape": "hv", "color": "--accent-soft", "width": 2},
+        "type": "scatter",
+        "mode": "lines",
+        "name": "frontier",
+        "x": [row.cost(key) for row in kept],
+        "y": [100 * (row.accuracy or 0) for row in kept],
+        "line": {"shape": "hv", "color": "--accent-soft", "width": 2},
         "hoverinfo": "skip",
-    }  # fmt: skip
+    }
 
 
 def _rule(xs: list[float], ys: list[float], text: str, dash: str = "dash") -> dict[str, Any]:
     return {
-        "type": "scatter", "mode": "lines", "name": text, "x": xs, "y": ys, "hoverinfo": "skip",
+        "type": "scatter",
+        "mode": "lines",
+        "name": text,
+        "x": xs,
+        "y": ys,
+        "hoverinfo": "skip",
         "line": {"color": "--limit", "width": 1.5, "dash": dash},
-    }  # fmt: skip
+    }
 
 
 def _clouds(rows: list[Point], key: str) -> list[dict[str, Any]]:
@@ -244,30 +160,48 @@ def _clouds(rows: list[Point], key: str) -> list[dict[str, Any]]:
             if own:
                 shape = "square" if precision == "int8" else "circle"
                 colour = "--int8" if precision == "int8" else "--fp32"
-                found.append({
-                    "type": "scatter", "mode": "markers", "name": f"{escape(precision)}, {'trained' if full else 'stopped early'}",
-                    "x": [row.cost(key) for row in own], "y": [100 * (row.accuracy or 0) for row in own],
-                    "text": [hover(row) for row in own], "hovertemplate": "%{text}<extra></extra>",
-                    "marker": {
-                        "symbol": shape if full else f"{shape}-open", "size": 10, "color": colour,
-                        "line": {"width": 1 if full else 2, "color": "--card" if full else colour},
-                    },
-                })  # fmt: skip
+                found.append(
+                    {
+                        "type": "scatter",
+                        "mode": "markers",
+                        "name": f"{escape(precision)}, {'trained' if full else 'stopped early'}",
+                        "x": [row.cost(key) for row in own],
+                        "y": [100 * (row.accuracy or 0) for row in own],
+                        "text": [hover(row) for row in own],
+                        "hovertemplate": "%{text}<extra></extra>",
+                        "marker": {
+                            "symbol": shape if full else f"{shape}-open",
+                            "size": 10,
+                            "color": colour,
+                            "line": {"width": 1 if full else 2, "color": "--card" if full else colour},
+                        },
+                    }
+                )
     return found
 
 
 def _mark(row: Point, key: str) -> dict[str, Any]:
     chosen = row.status == "chosen"
     return {
-        "type": "scatter", "mode": "markers+text", "name": row.status, "showlegend": False, "x": [row.cost(key)],
-        "y": [100 * (row.accuracy or 0)], "text": [f"<b>{row.status}</b>"], "customdata": [hover(row)],
-        "hovertemplate": "%{customdata}<extra></extra>", "textposition": "top center" if chosen else "bottom center",
-        "textfont": {"color": "--accent" if chosen else "--baseline", "size": 13}, "cliponaxis": False,
+        "type": "scatter",
+        "mode": "markers+text",
+        "name": row.status,
+        "showlegend": False,
+        "x": [row.cost(key)],
+        "y": [100 * (row.accuracy or 0)],
+        "text": [f"<b>{row.status}</b>"],
+        "customdata": [hover(row)],
+        "hovertemplate": "%{customdata}<extra></extra>",
+        "textposition": "top center" if chosen else "bottom center",
+        "textfont": {"color": "--accent" if chosen else "--baseline", "size": 13},
+        "cliponaxis": False,
         "marker": {
-            "symbol": "star" if chosen else "diamond", "size": 18 if chosen else 14, "color": "--accent" if chosen else "--baseline",
+            "symbol": "star" if chosen else "diamond",
+            "size": 18 if chosen else 14,
+            "color": "--accent" if chosen else "--baseline",
             "line": {"width": 1.5, "color": "--card"},
         },
-    }  # fmt: skip
+    }
 
 
 def _strip(rows: list[Point], key: str) -> list[dict[str, Any]]:
@@ -278,9 +212,17 @@ def _strip(rows: list[Point], key: str) -> list[dict[str, Any]]:
         ("not trained, over the budget", [row for row in rows if row.status == "infeasible"], "x-thin-open", 0),
     ):
         if own:
-            found.append({
-                "type": "scatter", "mode": "markers", "name": name, "x": [row.cost(key) for row in own], "y": [height] * len(own),
-                "yaxis": "y2", "text": [hover(row) for row in own], "hovertemplate": "%{text}<extra></extra>",
-                "marker": {"symbol": symbol, "size": 9, "color": "--muted", "line": {"width": 1.5, "color": "--muted"}},
-            })  # fmt: skip
+            found.append(
+                {
+                    "type": "scatter",
+                    "mode": "markers",
+                    "name": name,
+                    "x": [row.cost(key) for row in own],
+                    "y": [height] * len(own),
+                    "yaxis": "y2",
+                    "text": [hover(row) for row in own],
+                    "hovertemplate": "%{text}<extra></extra>",
+                    "marker": {"symbol": symbol, "size": 9, "color": "--muted", "line": {"width": 1.5, "color": "--muted"}},
+                }
+            )
     return found

@@ -5,7 +5,7 @@ from typing import Any
 
 from . import classes as scoring
 from . import numbers
-from .pareto import STATUS, Point, points
+from .points import STATUS, Point, points
 from .table import Cell, Column, Line, Table, build, number, spread, text
 from .verdict import gain
 
@@ -33,7 +33,7 @@ def before_after(result: dict[str, Any]) -> Table:
         row("Parameters", "params", numbers.count, factor("params", "params", "fewer", "more")),
         row("Accuracy, validation", "val_accuracy", numbers.percent, numbers.points(_minus(new, old, "val_accuracy"))),
         row("Accuracy, test", "accuracy", numbers.percent, accuracy),
-    ]  # fmt: skip
+    ]
     kept = [Line(cells) for cells in rows if cells[1].text != numbers.NONE or cells[2].text != numbers.NONE]
     heads = [Column("Measure"), Column("Baseline"), Column("Chosen"), Column("Change")]
     return Table("before-after", "Baseline and chosen model", heads, kept, sortable=False)
@@ -56,10 +56,17 @@ def candidates(result: dict[str, Any]) -> Table | None:
     rows = sorted(points(result), key=lambda p: (order.get(p.status, 2), -(p.accuracy if p.accuracy is not None else -1.0)))
     several = len({row.input for row in rows}) > 1
     heads = [
-        Column("Recipe"), Column("Precision"), Column("Accuracy", True, "On validation"), Column("Size", True), Column("Latency", True),
-        Column("MACs", True), Column("Parameters", True), Column("Status"), *([Column("Input", True, "Height × width")] if several else []),
+        Column("Recipe"),
+        Column("Precision"),
+        Column("Accuracy", True, "On validation"),
+        Column("Size", True),
+        Column("Latency", True),
+        Column("MACs", True),
+        Column("Parameters", True),
+        Column("Status"),
+        *([Column("Input", True, "Height × width")] if several else []),
         Column("Trained", True, "Time of training"),
-    ]  # fmt: skip
+    ]
     lines = [Line(_candidate(row, several), _facets(row), row.status if row.status in order else "") for row in rows]
     filters = {
         "status": sorted({line.facets["status"] for line in lines}),
@@ -100,10 +107,18 @@ def per_class(test: dict[str, Any] | None, classes: Sequence[str]) -> Table | No
         (Column("Class"), lambda s: text(s.name, "name")),
         (Column("Images", True), lambda s: number(s.images, numbers.plain)),
         (Column("Recall", True, "Share of its images that are recognised"), lambda s: number(s.recall, numbers.percent, 1.0)),
-        (Column("Precision", True, "Share of its predictions that are right"), lambda s: number(s.precision, numbers.percent, 1.0)),
-        (Column("Taken for", title="Its most frequent wrong answer, and how many images"), lambda s: text(f"{s.taken_for} ({s.taken})" if s.taken_for else "", "name")),
+        (
+            Column("Precision", True, "Share of its predictions that are right"),
+            lambda s: number(s.precision, numbers.percent, 1.0),
+        ),
+        (
+            Column("Taken for", title="Its most frequent wrong answer, and how many images"),
+            lambda s: text(f"{s.taken_for} ({s.taken})" if s.taken_for else "", "name"),
+        ),
     ]
-    return build("classes-table", "Every class on the test images", scoring.scores(table, classes), columns, search=len(table) > 12)
+    return build(
+        "classes-table", "Every class on the test images", scoring.scores(table, classes), columns, search=len(table) > 12
+    )
 
 
 def pairs(test: dict[str, Any] | None, classes: Sequence[str]) -> Table | None:

@@ -147,7 +147,9 @@ def tiles(result: dict[str, Any]) -> list[Tile]:
         if what == "latency" and ends and all(end is not None for end in ends):
             note = f"{numbers.times(ends[0])} to {numbers.times(ends[1])} in 80 % of runs"
         ratio = gain(result, part, key)
-        found.append(Tile(label, format(after[key]), format(before.get(key)), numbers.change(ratio, 1.0, less, more), note, meter))
+        found.append(
+            Tile(label, format(after[key]), format(before.get(key)), numbers.change(ratio, 1.0, less, more), note, meter)
+        )
     if after.get("accuracy") is not None:
         found.append(_accuracy(result))
     return found
@@ -187,6 +189,6 @@ def doubt(result: dict[str, Any]) -> str:
     if not numbers.interval(ends) or ends is None or drop is None or not drop_met(result) or ends[0] >= -drop:
         return ""
     return (
-        f"The difference on test is within the accepted drop of {numbers.points(drop, sign=False)}, but its 95 % interval reaches "
-        f"down to {numbers.points(ends[0])}: {test.get('n', 0):,} images cannot rule out a larger loss."
+        f"The difference on test is within the accepted drop of {numbers.points(drop, sign=False)}, but its 95 % interval "
+        f"reaches down to {numbers.points(ends[0])}: {test.get('n', 0):,} images cannot rule out a larger loss."
     )

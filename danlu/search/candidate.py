@@ -45,6 +45,7 @@ class Candidate:
             "size": list(self.proposal.size),
             "family": self.proposal.family,
             "pruned": self.proposal.pruned,
+            "width": self.proposal.width,
             "costs": [cost.to_json() for cost in self.costs],
             "status": self.status,
             "why": self.why,
@@ -55,7 +56,7 @@ class Candidate:
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> "Candidate":
         """The reverse of `to_json`."""
-        proposal = Proposal(data["recipe"], (data["size"][0], data["size"][1]), data["family"], data["pruned"])
+        proposal = Proposal(data["recipe"], (data["size"][0], data["size"][1]), data["family"], data["pruned"], data["width"])
         costs = [Cost(**cost) for cost in data["costs"]]
         return cls(data["id"], proposal, costs, data["status"], data["why"], data["rungs"], data["accuracy"])
 

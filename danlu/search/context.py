@@ -1,7 +1,7 @@
 """What every stage of a search reads: the data, the budget, the run, the clock, the state."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +17,8 @@ from .candidate import Candidate
 from .clock import Clock
 from .measure import Cost
 from .state import State
+
+LATENCY_MARGIN = 0.95
 
 
 @dataclass
@@ -70,9 +72,10 @@ class Search:
 
     @property
     def limits(self) -> Limits:
-        """The budget in absolute numbers."""
+        """The budget in absolute numbers, with a margin on latency, so that noise does not decide in the last measurement."""
         cost = self.baseline_cost
-        return self.budget.limits(cost.size_bytes, cost.latency_ms, cost.macs)
+        limits = self.budget.limits(cost.size_bytes, cost.latency_ms, cost.macs)
+        return replace(limits, latency_ms=None if limits.latency_ms is None else LATENCY_MARGIN * limits.latency_ms)
 
     def accuracy(self, file: Path, split: str, source: Source) -> tuple[float, np.ndarray]:
         """Accuracy of an exported file in onnxruntime, and its logits [N, K]."""

@@ -206,16 +206,16 @@ def finish(search: Search, trainer: Trainer, command: str) -> dict[str, Any]:
     chosen = choose(search, trainer)
     test = confirm(search, chosen)
     old, new, speedup = final_costs(search, chosen)
-    state, limits = search.state, search.limits
+    state = search.state
     candidate = chosen.pick.candidate
     baseline = describe(state.baseline["recipe"], old, state.baseline["accuracy"], test["baseline_accuracy"])
     best = describe(candidate.proposal.recipe, new, chosen.pick.accuracy, test["accuracy"])
-    # Limits that are shares of the baseline are resolved once, against the same measurement for everyone.
-    judged = replace(new, latency_ms=new.latency_ratio * search.baseline_cost.latency_ms)
-    checks = limits.checks(judged.size_bytes, judged.latency_ms, judged.macs)
+    # Shares are of the baseline as measured in this last run, turn by turn with the winner.
+    limits = search.budget.limits(old.size_bytes, old.latency_ms, old.macs)
+    checks = limits.checks(new.size_bytes, new.latency_ms, new.macs)
     drop = -test["difference"]
-    everyone = [cost for c in state.candidates for cost in c.costs] + [judged]
-    obstacle = in_the_way(limits, judged, drop, min(everyone, key=lambda cost: overrun(cost, limits)))
+    everyone = [cost for c in state.candidates for cost in c.costs] + [new]
+    obstacle = in_the_way(limits, new, drop, min(everyone, key=lambda cost: overrun(cost, limits)))
     model, _ = search.baseline_model()
     before, after = (
         profile(model, search.source.input.shape, time=True),

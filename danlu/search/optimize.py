@@ -24,8 +24,9 @@ from .budget import Budget
 from .clock import Clock
 from .context import Search
 from .finish import finish
-from .stages import halve, make_baseline, measure_candidates, train_finalists
+from .stages import halve, make_baseline, train_finalists
 from .state import State
+from .survey import survey
 from .trainer import Trainer
 
 SHORTEST_SECONDS = 20.0
@@ -144,7 +145,7 @@ def _run(search: Search, model: str | None, weights: str | None, command: str) -
         search.source, net, input, config, search.folder / "candidates", search.device, search.seed, search.stop, search.log
     )
     if state.phase == "measure":
-        measure_candidates(search, trainer)
+        survey(search, trainer)
     if state.phase == "halve":
         halve(search, trainer)
     if state.phase == "final":

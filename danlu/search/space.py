@@ -11,28 +11,39 @@ from ..edits.recipe import Call, parse, show
 
 @dataclass(frozen=True)
 class Proposal:
-    """A recipe to consider at an input size. `pruned` recipes start from the baseline's weights."""
+    """A recipe to consider at an input size. `pruned` recipes start from the baseline's weights.
+
+    Within a family parameters grow about with `width` squared, and MACs with `width` and the side of the input squared.
+    """
 
     recipe: str
     size: tuple[int, int]
     family: str
     pruned: bool = False
+    width: float = 1.0
+
+    @property
+    def scale(self) -> float:
+        """What MACs grow with the square of, within a family."""
+        return self.width * min(self.size)
 
 
-# Widths are factors on the published channels. Rows: (net, options that give its depths, widths).
-CONVOLUTIONAL: tuple[tuple[str, tuple[dict[str, int], ...], tuple[float, ...]], ...] = (
-    ("resnet20", ({},), (2.0, 1.5, 1.0, 0.75, 0.5)),
-    ("resnet14", ({},), (2.0, 1.5, 1.0, 0.5)),
+# Widths are factors on the published channels. Rows: (net, its variants as options, widths).
+CONVOLUTIONAL: tuple[tuple[str, tuple[dict[str, int | bool], ...], tuple[float, ...]], ...] = (
     ("resnet8", ({},), (4.0, 3.0, 2.0, 1.5, 1.0, 0.5)),
+    ("resnet20", ({},), (2.0, 1.5, 1.0, 0.5)),
+    ("resnet14", ({},), (3.0, 2.0, 1.5, 1.0, 0.5)),
     ("resnet18", ({},), (0.5, 0.375, 0.25, 0.125)),
     ("mobilenet_v1", ({}, {"depth": 18}), (1.0, 0.75, 0.5, 0.25)),
+    ("allconv6", ({"batch_norm": True},), (1.0, 0.5, 0.25)),
     ("squeezenet1_1", ({},), (1.0, 0.5, 0.25)),
-    ("allconv6", ({},), (1.0, 0.5, 0.25)),
 )
 SMALL_GREY: tuple[tuple[str, tuple[float, ...]], ...] = (
     ("lenet5_caffe", (1.0, 0.5, 0.25)),
     ("lenet_300_100", (1.0, 0.5, 0.25, 0.125)),
 )
+# The sides of square inputs that these nets have been built for, about.
+GREY_SIDES = {"lenet5_caffe": (16, 40), "lenet_300_100": (8, 40)}
 PRUNE_RATIOS = (0.3, 0.5, 0.65, 0.75, 0.85)
 
 
@@ -58,18 +69,17 @@ def proposals(input: Input, baseline_recipe: str | None) -> list[Proposal]:
         # The baseline's own last step stays; "layer" keeps the shapes independent of the weights, so cost is known untrained.
         for ratio in PRUNE_RATIOS:
             step = Call("prune_channels", {"ratio": ratio, "scope": "layer"})
-            found.append(Proposal(show([*parse(baseline_recipe), step]), input.size, "pruned baseline", pruned=True))
+            found.append(Proposal(show([*parse(baseline_recipe), step]), input.size, "pruned baseline", True, 1 - ratio))
     for size in resolutions(input.size):
-        at = "" if size == input.size else f"@{size[0]}x{size[1]}"
-        for net, depths, widths in CONVOLUTIONAL:
-            for depth in depths:
+        for net, variants, widths in CONVOLUTIONAL:
+            for variant in variants:
                 for width in widths:
-                    base = Call(net, {**({"width": width} if width != 1.0 else {}), **depth})
-                    family = net + (f"-{depth['depth']}" if depth else "") + at
-                    found.append(Proposal(fitted(base, size), size, family))
-        if input.channels == 1 and min(size) >= 16 and max(size) <= 40 and size[0] == size[1]:
-            for net, widths in SMALL_GREY:
-                for width in widths:
-                    base = Call(net, {"size": size[0], **({"width": width} if width != 1.0 else {})})
-                    found.append(Proposal(show([base]), size, net + at))
-    return found
+                    base = Call(net, {**({"width": width} if width != 1.0 else {}), **variant})
+                    family = net + (f"-{variant['depth']}" if "depth" in variant else "")
+                    found.append(Proposal(fitted(base, size), size, family, width=width))
+        for net, widths in SMALL_GREY if input.channels == 1 and size[0] == size[1] else ():
+            low, high = GREY_SIDES[net]
+            for width in widths if low <= size[0] <= high else ():
+                base = Call(net, {"size": size[0], **({"width": width} if width != 1.0 else {})})
+                found.append(Proposal(show([base]), size, net, width=width))
+    return sorted(found, key=lambda p: -p.scale)

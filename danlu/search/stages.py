@@ -1,7 +1,6 @@
 """The stages of a search before the choice: a baseline, candidates measured untrained, the promising ones trained."""
 
 import time
-from collections import defaultdict
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,21 +11,18 @@ from ..data import Source
 from ..data.spec import Input
 from ..deploy import export_onnx
 from ..edits.recipe import Call, parse, show
-from ..errors import DanluError, UsageError
 from ..train import TrainConfig, evaluate, fit
 from ..units import show_bytes, show_count, show_seconds
 from ..zoo import create, load_weights, models
 from . import baseline as ladder
-from .candidate import Candidate, overrun
-from .choose import entrants, finalists, is_limited, promoted, weight
+from .choose import entrants, finalists, promoted, weight
 from .context import Search
 from .halving import Study, plan, resource, survivors
-from .measure import Cost, count, latencies, measure
-from .space import Proposal, proposals
+from .measure import Cost, count, latencies
 from .trainer import Trainer, keep, settings
 
 # Shares of the time. What is left after them trains the finalists; the end is kept free for the choice and the report.
-BASELINE, MEASURE, HALVE = 0.27, 0.08, 0.16
+BASELINE, HALVE = 0.27, 0.16
 
 
 def make_baseline(search: Search, model: str | None, weights: str | None) -> None:
@@ -105,98 +101,6 @@ def _baseline_net(search: Search, recipe: str, weights: str | None) -> tuple[nn.
     scores = evaluate(net, source, split="val", device=search.device)
     search.log(f"the given weights have {100 * scores.accuracy:.1f} % on validation")
     return net, scores.accuracy >= 2 / len(source.classes)
-
-
-def measure_candidates(search: Search, trainer: Trainer) -> None:
-    """Stage 2: export candidates untrained and measure bytes, MACs and latency, until the stage's time is used."""
-    state, limits, base = search.state, search.limits, search.baseline_cost
-    started = time.monotonic()
-    until = started + max(MEASURE * search.clock.total, 5.0)
-    done = {c.proposal.recipe for c in state.candidates}
-    families: dict[str, list[tuple[int, Proposal]]] = defaultdict(list)
-    for proposal, macs in _countable(search, trainer, done):
-        families[proposal.family].append((macs, proposal))
-    for rows in families.values():
-        rows.sort(key=lambda row: -row[0])
-    # The first of a family tells what its MACs cost in time here; larger ones than that can fit are then passed over.
-    ms_per_mac: dict[str, float] = {}
-    slice_seconds = min(1.5, 0.006 * search.clock.total)
-    while any(families.values()) and time.monotonic() < until:
-        for family in [f for f, rows in families.items() if rows]:
-            rows = families[family]
-            if family in ms_per_mac and limits.latency_ms is not None:
-                while len(rows) > 1 and rows[0][0] * ms_per_mac[family] > 1.5 * limits.latency_ms:
-                    rows.pop(0)
-            _, proposal = rows.pop(0 if family not in ms_per_mac or is_limited(limits) else len(rows) // 2)
-            candidate = _measure_one(search, trainer, proposal, slice_seconds)
-            state.candidates.append(candidate)
-            search.save()
-            if candidate.costs:
-                ms_per_mac[family] = min(cost.latency_ms for cost in candidate.costs) / max(candidate.costs[0].macs, 1)
-            if time.monotonic() >= until:
-                break
-    feasible = search.feasible()
-    for candidate in state.candidates:
-        if candidate.costs and candidate not in feasible:
-            candidate.status = "infeasible"
-            closest = min(candidate.costs, key=lambda cost: overrun(cost, limits))
-            misses = [str(c) for c in limits.checks(closest.size_bytes, closest.latency_ms, closest.macs) if not c.met]
-            candidate.why = "over the limit: " + ", ".join(misses)
-    search.log(
-        f"measured {len(state.candidates)} untrained candidates against a baseline of {show_bytes(base.size_bytes)}, "
-        f"{base.latency_ms:.3g} ms: {len(feasible)} fit the budget"
-    )
-    state.phase = "halve"
-    search.clock.stage("measure candidates", time.monotonic() - started)
-    search.save()
-
-
-def _countable(search: Search, trainer: Trainer, done: set[str]) -> list[tuple[Proposal, int]]:
-    """The proposals worth exporting: cheaper than the baseline, and not too large for the limits whatever is done to them."""
-    import torch
-
-    limits, base = search.limits, search.baseline_cost
-    found = []
-    for proposal in proposals(search.source.input, search.state.baseline["recipe"]):
-        if proposal.recipe in done:
-            continue
-        input = replace(search.source.input, size=proposal.size)
-        if proposal.pruned:
-            found.append((proposal, base.macs))
-            continue
-        try:
-            with torch.device("meta"):
-                net = create(proposal.recipe, num_classes=len(search.source.classes), in_channels=input.channels)
-        except UsageError as error:
-            search.log(f"passed over {proposal.recipe}: {error}")
-            continue
-        macs, params = count(net, input)
-        # Eight bits are the fewest a weight has in an ONNX file here.
-        too_large = limits.size_bytes is not None and params > limits.size_bytes
-        if macs < 0.9 * base.macs and params < base.params and not too_large and (limits.macs is None or macs <= limits.macs):
-            found.append((proposal, macs))
-    return found
-
-
-def _measure_one(search: Search, trainer: Trainer, proposal: Proposal, seconds: float) -> Candidate:
-    number = max((c.id for c in search.state.candidates), default=0) + 1
-    source, folder = search.source, search.folder / "candidates" / f"{number:03d}"
-    folder.mkdir(parents=True, exist_ok=True)
-    try:
-        costs = measure(
-            proposal, lambda: trainer.build(proposal), replace(source.input, size=proposal.size), source.classes,
-            (search.baseline_file, search.baseline_cost.latency_ms), folder, threads=search.threads, seconds=seconds,
-        )  # fmt: skip
-    except DanluError as error:
-        # One architecture that cannot be exported must not end the search; the report lists it with the reason.
-        search.log(f"{proposal.recipe} left out: {error}")
-        return Candidate(number, proposal, [], "failed", str(error))
-    lightest = min(costs, key=lambda cost: cost.latency_ms)
-    search.log(
-        f"  {proposal.recipe}: {show_bytes(min(c.size_bytes for c in costs))}, {lightest.latency_ms:.3g} ms, "
-        f"{show_count(lightest.macs)} MACs"
-    )
-    return Candidate(number, proposal, costs)
 
 
 def halve(search: Search, trainer: Trainer) -> None:

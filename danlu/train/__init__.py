@@ -5,10 +5,12 @@ from .config import TrainConfig
 from .evaluate import Scores, evaluate, score_logits
 from .interrupt import Interrupted
 from .loop import fit
+from .lr_find import LRFind, lr_find
 from .optimizers import optimizers
 from .result import Fit
 from .schedules import schedules
 
 __all__ = [
-    "Fit", "Interrupted", "Scores", "TrainConfig", "Tune", "evaluate", "fit", "optimizers", "schedules", "score_logits",
+    "Fit", "Interrupted", "LRFind", "Scores", "TrainConfig", "Tune", "evaluate", "fit", "lr_find", "optimizers", "schedules",
+    "score_logits",
 ]  # fmt: skip

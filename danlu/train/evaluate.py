@@ -58,7 +58,7 @@ def evaluate(
     judged = tune.place(copy.deepcopy(model), device).eval()
     part = getattr(source, split)
     found = []
-    with torch.inference_mode():
+    with torch.no_grad():
         for x, _ in batches(part, source.input, batch_size, device=device):
             outputs = judged(x)
             task.check(outputs)
@@ -74,7 +74,7 @@ def validate(
     model.eval()
     loss_sum, score_sum = torch.zeros((), device=device), torch.zeros((), device=device)
     images = 0
-    with torch.inference_mode(), tune.autocast(device):
+    with torch.no_grad(), tune.autocast(device):
         for x, y in feed():
             outputs = model(x).float()
             loss_sum += task.loss(outputs, y) * len(y)

@@ -118,7 +118,7 @@ def private_copy(model: nn.Module, what: str, source: Source, task: Task, device
     mine = copy.deepcopy(model).to(device).eval()
     x, _ = next(iter(batches(source.val, source.input, 2, device=device)))
     try:
-        with torch.inference_mode():
+        with torch.no_grad():
             outputs = mine(x)
     except (RuntimeError, ValueError) as error:
         reason = str(error).split("\n")[0]

@@ -25,6 +25,7 @@ from torch import Tensor, nn
 from ..data import Source
 from ..errors import DanluError
 from ..units import show_seconds
+from .autotune import Tune
 from .checkpoint import Tensors
 from .config import TrainConfig
 from .evaluate import validate
@@ -143,9 +144,7 @@ def change_plan(job: Job, seconds: float, say: Callable[[str], None]) -> None:
     job.plan = replan(job.plan, job.clock, job.state.step, seconds)
     if abs(job.plan.total - old) > WORTH_SAYING * old:
         word = "shrinks" if job.plan.total < old else "grows"
-        say(
-            f"step {job.state.step:,}: the plan {word} from {old:,} to {job.plan.total:,} steps, to end at {show_seconds(seconds)}"
-        )
+        say(f"step {job.state.step:,}: the plan {word} from {old:,} to {job.plan.total:,} steps, for {show_seconds(seconds)}")
 
 
 def look(job: Job, rate: float) -> dict[str, Any] | None:
@@ -190,7 +189,7 @@ def finish(job: Job, say: Callable[[str], None]) -> Fit:
         raise DanluError("the validation loss is not a finite number; start again with a smaller lr")
     model = state.model
     model.load_state_dict(best.weights)
-    model = model.to(device="cpu", memory_format=torch.contiguous_format).eval()
+    model = Tune("fp32", "nchw").place(model, "cpu").eval()
     say(f"best {job.task.primary} {best.score:.4f} at step {best.step:,}; {show_seconds(job.clock.elapsed)} in all")
     return Fit(
         model=model, history=state.history, best_accuracy=best.score, steps=state.step, seconds=job.clock.elapsed,

@@ -6,14 +6,15 @@ from pathlib import Path
 
 import pytest
 import torch
-from danlu.cost import Uncounted, profile
-from danlu.errors import UsageError
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils import parametrize
 from torch.utils.flop_counter import FlopCounterMode
+
+from danlu.cost import Uncounted, profile
+from danlu.errors import UsageError
 
 REFERENCE = Path(__file__).parents[2].parent / "shared" / "reference" / "architectures.csv"
 
@@ -137,7 +138,9 @@ def published() -> list[tuple[str, tuple[int, ...], int | None, int | None]]:
         return []
     with open(REFERENCE) as file:
         rows = [row for row in csv.DictReader(file) if "rounded" not in row["note"]]
-    return [(r["name"], tuple(int(n) for n in r["input"].split("x")), int(r["params"]), int(r["macs"] or 0) or None) for r in rows]
+    return [
+        (r["name"], tuple(int(n) for n in r["input"].split("x")), int(r["params"]), int(r["macs"] or 0) or None) for r in rows
+    ]
 
 
 @pytest.mark.skipif(not REFERENCE.is_file(), reason="the reference figures are not beside the checkout")

@@ -1,11 +1,12 @@
 """Peak memory: against a simulation step by step, and by hand on nets where it is known."""
 
 import torch
-from danlu.cost import profile
-from danlu.cost.memory import Buffer, peak
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
+
+from danlu.cost import profile
+from danlu.cost.memory import Buffer, peak
 
 
 @given(st.lists(st.tuples(st.integers(1, 100), st.integers(0, 20), st.integers(0, 20)), max_size=15))

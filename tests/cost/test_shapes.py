@@ -5,8 +5,9 @@ import sys
 
 import pytest
 import torch
-from danlu.cost.shapes import RULES, UNARY, shape_of
 from torch import Tensor
+
+from danlu.cost.shapes import RULES, UNARY, shape_of
 
 aten = torch.ops.aten
 

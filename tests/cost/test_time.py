@@ -4,10 +4,11 @@ import time
 
 import pytest
 import torch
+from torch import Tensor, nn
+
 from danlu.cost import profile
 from danlu.cost.time import Spread, measure
 from danlu.errors import UsageError
-from torch import Tensor, nn
 
 
 class Sleep(nn.Module):

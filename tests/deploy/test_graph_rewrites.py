@@ -16,7 +16,9 @@ def make(nodes: list[onnx.NodeProto], constants: dict[str, np.ndarray], opset: i
     target = helper.make_tensor_value_info("logits", TensorProto.FLOAT, None)
     tensors = [numpy_helper.from_array(value, name) for name, value in constants.items()]
     return helper.make_model(
-        helper.make_graph(nodes, "main", [source], [target], tensors), opset_imports=[helper.make_opsetid("", opset)], ir_version=8
+        helper.make_graph(nodes, "main", [source], [target], tensors),
+        opset_imports=[helper.make_opsetid("", opset)],
+        ir_version=8,
     )
 
 
@@ -111,7 +113,10 @@ def test_strip_drops_unused_and_equal_constants_and_notes() -> None:
 
 def test_short_names_keep_inputs_and_outputs_and_are_distinct() -> None:
     count = 200
-    nodes = [helper.make_node("Add", ["input" if i == 0 else f"layer.{i}.sum", f"layer.{i}.bias"], [f"layer.{i + 1}.sum"]) for i in range(count)]
+    nodes = [
+        helper.make_node("Add", ["input" if i == 0 else f"layer.{i}.sum", f"layer.{i}.bias"], [f"layer.{i + 1}.sum"])
+        for i in range(count)
+    ]
     nodes[-1].output[0] = "logits"
     model = make(nodes, {f"layer.{i}.bias": np.float32([i]) for i in range(count)})
     expected, before = answer(model), model.ByteSize()

@@ -23,7 +23,12 @@ def blocks() -> list[str]:
 @pytest.mark.parametrize("resize", ["stretch", "short_side_crop"])
 @pytest.mark.parametrize(("channels", "shape"), [(3, (37, 61)), (1, (50, 23))])
 def test_documented_lines_agree_with_danlu(
-    resize: str, channels: int, shape: tuple[int, int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    resize: str,
+    channels: int,
+    shape: tuple[int, int],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     input = Input((16, 20), channels, (0.4, 0.5, 0.6)[:channels], (0.2, 0.25, 0.3)[:channels], resize)
     torch.manual_seed(0)

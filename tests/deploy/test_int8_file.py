@@ -84,7 +84,9 @@ def test_answers_stay_close(pair: tuple[Path, Path]) -> None:
 def test_any_batch_gives_the_same_answers(pair: tuple[Path, Path]) -> None:
     x = images(7, 5)
     together = run(pair[1], x)
-    np.testing.assert_allclose(np.concatenate([run(pair[1], x[:1]), run(pair[1], x[1:3]), run(pair[1], x[3:])]), together, atol=1e-5)
+    np.testing.assert_allclose(
+        np.concatenate([run(pair[1], x[:1]), run(pair[1], x[1:3]), run(pair[1], x[3:])]), together, atol=1e-5
+    )
 
 
 def test_onnxruntime_never_leaves_int8(pair: tuple[Path, Path], tmp_path: Path) -> None:
@@ -139,7 +141,9 @@ def test_a_linear_layer_is_quantised_by_the_formula(tmp_path: Path) -> None:
     weight = layer.weight.detach().numpy()
     scale = np.abs(weight).max(1, keepdims=True) / 127
     rounded = np.round(weight / scale)
-    stored = {tuple(t.dims): numpy_helper.to_array(t) for t in onnx.load(str(path)).graph.initializer if t.data_type == TensorType.INT8}
+    stored = {
+        tuple(t.dims): numpy_helper.to_array(t) for t in onnx.load(str(path)).graph.initializer if t.data_type == TensorType.INT8
+    }
     np.testing.assert_array_equal(next(value for shape, value in stored.items() if len(shape) == 2).reshape(4, 12), rounded)
 
     step = (x.max() - x.min()) / 255
@@ -219,7 +223,11 @@ def test_bad_sources_are_refused(pair: tuple[Path, Path], tmp_path: Path) -> Non
 
 
 def test_quantising_is_silent_and_leaves_nothing_behind(
-    pair: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+    pair: tuple[Path, Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     here, temporary, out = (tmp_path / name for name in ("here", "temporary", "out"))
     for folder in (here, temporary, out):

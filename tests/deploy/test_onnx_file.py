@@ -32,7 +32,9 @@ class Residual(nn.Module):
         self.bn1 = nn.BatchNorm2d(out)
         self.conv2 = nn.Conv2d(out, out, 3, 1, 1, bias=False)
         self.bn2 = nn.BatchNorm2d(out)
-        self.short = nn.Sequential(nn.Conv2d(width, out, 1, stride, bias=False), nn.BatchNorm2d(out)) if stride > 1 else nn.Identity()
+        self.short = (
+            nn.Sequential(nn.Conv2d(width, out, 1, stride, bias=False), nn.BatchNorm2d(out)) if stride > 1 else nn.Identity()
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         y = self.bn2(self.conv2(F.relu(self.bn1(self.conv1(x)))))
@@ -201,13 +203,23 @@ def test_parametrised_weights_become_plain(tmp_path: Path) -> None:
     weights = [onnx.numpy_helper.to_array(t) for t in onnx.load(str(path)).graph.initializer if list(t.dims) == [8, 3, 3, 3]]
     assert len(weights) == 1
     np.testing.assert_array_equal(weights[0] == 0, ~net[0].parametrizations.weight[0].keep.numpy())
-    assert {node.op_type for node in onnx.load(str(path)).graph.node} == {"Conv", "Relu", "GlobalAveragePool", "Flatten", "Reshape", "Gemm"}
+    assert {node.op_type for node in onnx.load(str(path)).graph.node} == {
+        "Conv",
+        "Relu",
+        "GlobalAveragePool",
+        "Flatten",
+        "Reshape",
+        "Gemm",
+    }
 
 
 def test_half_precision_models_are_written_in_float32(tmp_path: Path) -> None:
     net = nn.Sequential(nn.Flatten(), nn.Linear(768, len(CLASSES))).to(torch.bfloat16)
     path = export_onnx(net, tmp_path / "half.onnx", input=INPUT, classes=CLASSES)
-    assert {tensor.data_type for tensor in onnx.load(str(path)).graph.initializer} <= {onnx.TensorProto.FLOAT, onnx.TensorProto.INT64}
+    assert {tensor.data_type for tensor in onnx.load(str(path)).graph.initializer} <= {
+        onnx.TensorProto.FLOAT,
+        onnx.TensorProto.INT64,
+    }
     assert net[1].weight.dtype == torch.bfloat16
 
 
@@ -264,7 +276,7 @@ def test_nets_that_do_not_fit_are_refused(net: nn.Module, message: str, tmp_path
 
 
 def test_a_net_that_cannot_be_traced_is_one_error(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(DanluError, match="torch cannot export this ByValue to ONNX: .*data-dependent") as caught:
+    with pytest.raises(DanluError, match=r"torch cannot export this ByValue to ONNX: .*data-dependent") as caught:
         export_onnx(ByValue(), tmp_path / "net.onnx", input=INPUT, classes=CLASSES)
     assert "\n" not in str(caught.value)
     assert capfd.readouterr() == ("", "")

@@ -34,7 +34,9 @@ def test_bad_files_are_one_line_that_names_them(reader: object, kind: str, pair:
     if kind == "folder":
         path.mkdir()
     elif kind != "missing":
-        path.write_bytes({"empty": b"", "text": b"not a network " * 20, "truncated": good[: len(good) // 2], "flipped": good[::-1]}[kind])
+        path.write_bytes(
+            {"empty": b"", "text": b"not a network " * 20, "truncated": good[: len(good) // 2], "flipped": good[::-1]}[kind]
+        )
     with pytest.raises(UsageError, match=f"{kind}.onnx") as caught:
         reader(path)  # type: ignore[operator]
     assert "\n" not in str(caught.value)
@@ -57,8 +59,12 @@ def test_metadata_comes_back_as_it_was_given(pair: tuple[nn.Module, Path]) -> No
     }  # fmt: skip
 
 
-@pytest.mark.parametrize(("key", "value"), [("mean", None), ("std", "[0.5]"), ("size", "[6"), ("resize", "zoom"), ("classes", None)])
-def test_files_without_usable_metadata_are_refused(pair: tuple[nn.Module, Path], key: str, value: str | None, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("key", "value"), [("mean", None), ("std", "[0.5]"), ("size", "[6"), ("resize", "zoom"), ("classes", None)]
+)
+def test_files_without_usable_metadata_are_refused(
+    pair: tuple[nn.Module, Path], key: str, value: str | None, tmp_path: Path
+) -> None:
     import onnx
 
     model = onnx.load(str(pair[1]))

@@ -48,7 +48,7 @@ def test_a_good_file_gives_one_check_a_batch(pair: tuple[nn.Module, Path]) -> No
 @pytest.mark.parametrize("change", [0.01, -1e3, float("nan"), float("inf")])
 def test_another_weight_is_found(pair: tuple[nn.Module, Path], change: float, tmp_path: Path) -> None:
     net, path = pair
-    with pytest.raises(DanluError, match="differs from torch by .* at batch 2"):
+    with pytest.raises(DanluError, match=r"differs from torch by .* at batch 2"):
         verify(net, damage(path, tmp_path / "bad.onnx", change), INPUT, batches=(2, 3))
 
 

@@ -1,6 +1,5 @@
-"""The parts of the report that are words: steps, advice, data health, time, the machine."""
+"""Facts as label and value: predicted savings, the data and its health, the machine and the run."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,56 +9,6 @@ from .tables import class_counts
 SHOWN_FILES = 50
 ELSEWHERE = {"warnings", "errors", "classes", "images"}  # keys of the health report that are shown in another place
 SPLITS = (("train", "training"), ("val", "validation"), ("test", "test"))
-
-
-@dataclass(frozen=True)
-class Bar:
-    """One measure after a step: `now` and `was` in [0, 1] of the largest."""
-
-    label: str
-    value: str
-    change: str
-    now: float
-    was: float
-
-
-@dataclass(frozen=True)
-class Stop:
-    """One step of the waterfall."""
-
-    name: str
-    recipe: str
-    bars: list[Bar]
-    accuracy: str
-    accuracy_change: str
-
-
-def waterfall(steps: list[dict[str, Any]] | None) -> list[Stop]:
-    """What each step bought. Bars are linear in bytes and milliseconds: what is left of a bar is what is left of the cost."""
-    stops: list[Stop] = []
-    measures: tuple[tuple[str, str, Callable[[float | None], str], str, str], ...] = (
-        ("size_bytes", "Size", numbers.size, "smaller", "larger"),
-        ("latency_ms", "Latency", numbers.ms, "faster", "slower"),
-    )
-    for i, step in enumerate(steps or []):
-        last = steps[i - 1] if steps and i else {}
-        bars = []
-        for key, label, show, less, more in measures:
-            whole = max((s.get(key) or 0.0 for s in steps or []), default=0.0)
-            now, was = step.get(key), last.get(key)
-            if now is None or not whole:
-                continue
-            words = ""
-            if was is not None:
-                sign = numbers.MINUS if now < was else "+"
-                words = "unchanged" if now == was else f"{sign}{show(abs(now - was))}, {numbers.change(was, now, less, more)}"
-            bars.append(Bar(label, show(now), words, now / whole, (was if was is not None else now) / whole))
-        now, was = step.get("accuracy"), last.get("accuracy")
-        moved = numbers.points(now - was) if now is not None and was is not None else ""
-        recipe = step.get("recipe") or ""
-        recipe = "" if recipe == last.get("recipe") else recipe
-        stops.append(Stop(step["name"], recipe, bars, numbers.percent(now), moved))
-    return stops
 
 
 def saving(values: Any) -> list[tuple[str, str]]:
@@ -145,13 +94,18 @@ def data_facts(data: dict[str, Any]) -> list[tuple[str, str]]:
     if data.get("classes"):
         facts.append(("Classes", f"{len(data['classes']):,}"))
     if form.get("size"):
-        colour = {1: "grey", 3: "RGB"}.get(form.get("channels"), f"{form.get('channels')} channels")
+        colour = {1: "grey", 3: "RGB"}.get(form.get("channels") or 0, f"{form.get('channels')} channels")
         facts.append(("Input", f"{numbers.shape(form['size'])} pixels (height × width), {colour}"))
     if form.get("resize"):
         how = {"stretch": "both sides stretched to the size", "short_side_crop": "short side to the size, centre cropped"}
         facts.append(("Resize", how.get(form["resize"], str(form["resize"]))))
     if form.get("mean"):
-        facts.append(("Normalisation", f"mean {_digits(form['mean'])}; standard deviation {_digits(form.get('std'))} (of pixels in 0 to 1)"))
+        facts.append(
+            (
+                "Normalisation",
+                f"mean {_digits(form['mean'])}; standard deviation {_digits(form.get('std'))} (of pixels in 0 to 1)",
+            )
+        )
     return facts
 
 
@@ -159,42 +113,26 @@ def _digits(values: Any) -> str:
     return ", ".join(f"{v:.4f}" for v in values or [])
 
 
-@dataclass(frozen=True)
-class Stage:
-    """A stage of the run: `start` and `share` in per cent of the whole."""
-
-    name: str
-    text: str
-    start: float
-    share: float
-
-
-def stages(result: dict[str, Any]) -> list[Stage]:
-    """Where the time went, in order."""
-    rows = [row for row in result.get("stages") or [] if row.get("seconds") is not None]
-    whole = max(sum(row["seconds"] for row in rows), result.get("seconds") or 0.0)
-    found, done = [], 0.0
-    for row in rows:
-        share = 100 * row["seconds"] / whole if whole else 0.0
-        found.append(Stage(str(row.get("name", "")), f"{numbers.duration(row['seconds'])} ({share:.0f} %)", round(done, 2), round(share, 2)))
-        done += share
-    return found
-
-
 def reproduce_facts(result: dict[str, Any]) -> list[tuple[str, str]]:
     """Seed, time, machine and versions."""
     machine = result.get("machine") or {}
-    facts = [("Seed", result.get("seed")), ("Date", result.get("date")), ("danlu", result.get("danlu")), ("Run folder", result.get("run"))]
+    facts = [
+        ("Seed", result.get("seed")),
+        ("Date", result.get("date")),
+        ("danlu", result.get("danlu")),
+        ("Run folder", result.get("run")),
+    ]
     if result.get("seconds") is not None:
         budget = f" of {numbers.duration(result['time_budget'])}" if result.get("time_budget") else ""
         facts.append(("Time", numbers.duration(result["seconds"]) + budget))
+    threads = f"{result['threads']} thread{'s' if result['threads'] != 1 else ''}" if result.get("threads") else ""
     cores = f", {machine['cores']} cores" if machine.get("cores") else ""
     facts += [
         ("Processor", f"{machine['processor']}{cores}" if machine.get("processor") else None),
-        ("Latency measured with", f"onnxruntime, {result['threads']} thread{'s' if result['threads'] != 1 else ''}, batch 1" if result.get("threads") else None),
+        ("Latency measured with", f"onnxruntime, {threads}, batch 1" if threads else None),
         ("System", machine.get("system")),
         ("Python", machine.get("python")),
-    ]  # fmt: skip
+    ]
     facts += [(str(name), version) for name, version in (machine.get("versions") or {}).items() if name != "danlu"]
     return [(label, str(value)) for label, value in facts if value not in (None, "")]
 
@@ -203,5 +141,3 @@ def title(result: dict[str, Any]) -> str:
     """The document's title, at a length that fits a tab."""
     name = str(result["name"])
     return f"{name if len(name) <= 60 else name[:59] + '…'} · danlu report"
-
-
