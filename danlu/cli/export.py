@@ -18,6 +18,7 @@ def run(
     ],
     out: Annotated[Path, typer.Option(help="The file to write, FILE.onnx.")],
     int8: Annotated[bool, typer.Option("--int8", help="Quantise to int8; needs --data.")] = False,
+    reduce_range: Annotated[bool, typer.Option("--reduce-range", help="int8 with 7-bit weights, for x86 without VNNI.")] = False,
     data: Annotated[
         str | None, typer.Option(help="Images: int8 is calibrated on them; a recipe takes its input from them.")
     ] = None,
@@ -37,13 +38,15 @@ def run(
             raise UsageError(f"--out must end in .onnx, got {out}")
         if int8 and data is None:
             raise UsageError("--int8 needs --data, the images to calibrate on")
+        if reduce_range and not int8:
+            raise UsageError("--reduce-range is for --int8")
         check_device(device)
         saved, source = find(what, data, input, classes, trust, seed)
         trained = is_saved(what)
         if not trained:
             say(f"danlu: {what} is a recipe: the weights are fresh, untrained", quiet)
         value = {"recipe": saved.recipe, "trained": trained, "input": saved.input.to_json(), "classes": len(saved.classes)}
-        value |= write(saved, out, source if int8 else None, seed)
+        value |= write(saved, out, source if int8 else None, seed, reduce_range)
         give(value, as_json, lambda: show(value))
 
 
@@ -109,7 +112,7 @@ def shape_of(text: str) -> tuple[int, int, int]:
     return channels, height, width
 
 
-def write(saved: "Saved", out: Path, source: "Source | None", seed: int) -> dict[str, Any]:
+def write(saved: "Saved", out: Path, source: "Source | None", seed: int, reduce_range: bool) -> dict[str, Any]:
     """Export, check, and quantise where there is a source to calibrate on; `out` appears only when all went well."""
     import tempfile
 
@@ -125,7 +128,7 @@ def write(saved: "Saved", out: Path, source: "Source | None", seed: int) -> dict
         if source is None:
             write_bytes(out, fp32.read_bytes())
         else:
-            quantize_int8(fp32, out, calibration_batches(source.train, saved.input, seed=seed))
+            quantize_int8(fp32, out, calibration_batches(source.train, saved.input, seed=seed), reduce_range=reduce_range)
     value = {"file": str(out), "size_bytes": out.stat().st_size, "checks": checks}
     return value | ({} if source is None else {"int8": int8_report(out).to_json() | {"fp32_size_bytes": fp32_bytes}})
 

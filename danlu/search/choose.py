@@ -57,25 +57,30 @@ def entrants(feasible: Sequence[Candidate], limits: Limits, baseline: Cost, coun
     return chosen
 
 
-def promoted(live: Sequence[Candidate], keep: int, drop: float, limits: Limits, baseline: Cost) -> list[Candidate]:
-    """The `keep` most accurate of a rung; the last place goes to the lightest that is nearly as accurate as the best."""
+def promoted(live: Sequence[Candidate], keep: int) -> list[Candidate]:
+    """The `keep` most accurate of a rung; of two places or more, one goes to the best of the other kind.
+
+    A pruned baseline starts from trained weights and a small net from nothing: early accuracies favour the first, so that
+    between the kinds a short rung does not decide.
+    """
     ranked = sorted(live, key=lambda c: -c.rung_accuracy)
     kept = ranked[:keep]
-    if keep >= 2 and len(ranked) > keep:
-        near = [c for c in ranked if c.rung_accuracy >= ranked[0].rung_accuracy - drop]
-        light = min(near, key=lambda c: weight(c, limits, baseline))
-        if light not in kept:
-            kept[-1] = light
+    others = [c for c in ranked[keep:] if c.proposal.pruned != kept[0].proposal.pruned]
+    if keep >= 2 and others and all(c.proposal.pruned == kept[0].proposal.pruned for c in kept):
+        kept[-1] = others[0]
     return kept
 
 
-def finalists(live: Sequence[Candidate], drop: float, limits: Limits, baseline: Cost, most: int) -> list[Candidate]:
-    """The most accurate, and beside it the lightest within `drop` of it when that is at least a quarter lighter."""
+def finalists(live: Sequence[Candidate], limits: Limits, baseline: Cost) -> list[Candidate]:
+    """The most accurate. Without limits on cost also the lightest within the accepted drop of it, if a quarter lighter.
+
+    A limit says how light is light enough; without one, how much lighter a network can be is the question.
+    """
     ranked = sorted(live, key=lambda c: -c.rung_accuracy)
     chosen = ranked[:1]
-    if most >= 2 and chosen:
+    if chosen and not is_limited(limits):
         best = chosen[0]
-        near = [c for c in ranked[1:] if c.rung_accuracy >= best.rung_accuracy - drop]
+        near = [c for c in ranked[1:] if c.rung_accuracy >= best.rung_accuracy - limits.drop]
         light = min(near, key=lambda c: weight(c, limits, baseline), default=None)
         if light is not None and weight(light, limits, baseline) <= 0.75 * weight(best, limits, baseline):
             chosen.append(light)

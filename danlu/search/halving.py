@@ -20,14 +20,14 @@ ETA = 3
 SHORTEST_RUNG_SECONDS = 6.0
 
 
-def plan(seconds: float, available: int, most: int = 9) -> tuple[int, float, int]:
+def plan(seconds: float, available: int, most: int = 6) -> tuple[int, float, int]:
     """(entrants, seconds of the first rung, rungs) that fill `seconds`.
 
     With n entrants and r rungs a rung costs n / eta**i x (eta**i - eta**(i-1)) x t, so all cost about n t (1 + (r-1) 2/3).
     """
     best = (1, seconds, 1)
     for count in range(1, min(most, available) + 1):
-        rungs = 1 + (1 if count >= ETA else 0) + (1 if count >= ETA * ETA * 2 else 0)
+        rungs = 1 + (1 if count >= ETA else 0) + (1 if count >= ETA * ETA else 0)
         first = seconds / sum(cost_of_rung(count, rung) for rung in range(rungs))
         if first >= SHORTEST_RUNG_SECONDS or count == 1:
             best = (count, first, rungs)

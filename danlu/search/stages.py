@@ -135,7 +135,7 @@ def halve(search: Search, trainer: Trainer) -> None:
             search.log(f"  rung {state.rung + 1}: {100 * done.best_accuracy:.1f} % {candidate.proposal.recipe}")
             search.save()
         if state.rung + 1 < rungs:
-            kept = promoted(live, survivors(entering, state.rung + 1), limits.drop, limits, base)
+            kept = promoted(live, survivors(entering, state.rung + 1))
             for candidate in live:
                 if candidate not in kept:
                     candidate.status, candidate.why = "stopped", f"outrun in rung {state.rung + 1}"
@@ -144,7 +144,7 @@ def halve(search: Search, trainer: Trainer) -> None:
         state.rung += 1
         search.save()
     live = [state.by_id(i) for i in state.live]
-    chosen = finalists(live, limits.drop, limits, base, most=2)
+    chosen = finalists(live, limits, base)
     for candidate in live:
         if candidate not in chosen:
             candidate.status, candidate.why = "stopped", "not a finalist"

@@ -114,7 +114,8 @@ def test_fused_attention_is_two_products_a_head(by_value: bool) -> None:
 
 @given(
     cin=st.integers(1, 3), cout=st.integers(1, 3), groups=st.integers(1, 3), kernel=st.integers(1, 3),
-    stride=st.integers(1, 3), dilation=st.integers(1, 2), padding=st.integers(0, 2), side=st.integers(7, 12), batch=st.integers(1, 3),
+    stride=st.integers(1, 3), dilation=st.integers(1, 2), padding=st.integers(0, 2), side=st.integers(7, 12),
+    batch=st.integers(1, 3),
 )  # fmt: skip
 @settings(max_examples=30, deadline=None)
 def test_convolution_follows_its_closed_form(cin, cout, groups, kernel, stride, dilation, padding, side, batch) -> None:

@@ -154,6 +154,19 @@ def test_a_linear_layer_is_quantised_by_the_formula(tmp_path: Path) -> None:
     assert np.abs(run(path, x) - exact).max() <= 0.51 * output_step + 1e-4  # the logits are rounded to 256 levels as well
 
 
+def test_reduced_range_keeps_weights_within_seven_bits(pair: tuple[Path, Path], tmp_path: Path) -> None:
+    path = quantize_int8(pair[0], tmp_path / "seven.onnx", [images(32, 0)], reduce_range=True)
+
+    def largest(file: Path) -> int:
+        tensors = onnx.load(str(file)).graph.initializer
+        return max(int(np.abs(numpy_helper.to_array(t).astype(int)).max()) for t in tensors if t.data_type == TensorType.INT8)
+
+    assert largest(path) == 64
+    assert largest(pair[1]) == 127
+    x = images(100, 9)
+    assert np.mean(run(path, x).argmax(1) == run(pair[0], x).argmax(1)) > 0.9
+
+
 def test_channels_with_hardly_any_weight_keep_their_bias(tmp_path: Path) -> None:
     """Weight decay shrinks dead channels to 1e-20; a bias in steps of scale_x * scale_w would overflow 32 bits."""
     net = make()

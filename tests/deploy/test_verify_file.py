@@ -1,5 +1,6 @@
 """The comparison of a file with its network catches what it is there to catch."""
 
+import copy
 from pathlib import Path
 
 import numpy as np
@@ -56,6 +57,14 @@ def test_the_difference_is_the_largest_over_images_and_logits(pair: tuple[nn.Mod
     net, path = pair
     with pytest.raises(DanluError, match=r"by 0\.25 at batch 1"):
         verify(net, damage(path, tmp_path / "bad.onnx", 0.25), INPUT)
+
+
+def test_a_net_that_gives_nan_is_told_apart_from_a_bad_file(pair: tuple[nn.Module, Path]) -> None:
+    net = copy.deepcopy(pair[0])
+    with torch.no_grad():
+        net[5].bias[0] = float("nan")
+    with pytest.raises(DanluError, match="the network itself gives NaN"):
+        verify(net, pair[1], INPUT)
 
 
 def test_a_file_that_is_not_onnx_is_bad_input(pair: tuple[nn.Module, Path], tmp_path: Path) -> None:

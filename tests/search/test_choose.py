@@ -18,8 +18,10 @@ def cost(size: float, latency: float, macs: float = 1e6, precision: str = "fp32"
 BASE = cost(8e6, 8.0, 1e8)
 
 
-def candidate(size: float, latency: float, *, family: str = "f", macs: float = 1e6, accuracy: float | None = None) -> Candidate:
-    made = Candidate(next(IDS), Proposal(f"n{size}-{latency}", (8, 8), family), [cost(size, latency, macs)])
+def candidate(
+    size: float, latency: float, *, family: str = "f", macs: float = 1e6, accuracy: float | None = None, pruned: bool = False
+) -> Candidate:
+    made = Candidate(next(IDS), Proposal(f"n{size}-{latency}", (8, 8), family, pruned), [cost(size, latency, macs)])
     if accuracy is not None:
         made.rungs.append({"seconds": 1.0, "accuracy": accuracy})
     return made
@@ -40,17 +42,21 @@ def test_entrants_never_exceed_the_pool() -> None:
     assert entrants(pool, limits(), BASE, 5) == pool
 
 
-def test_promotion_keeps_the_best_and_one_light_near_them() -> None:
-    a, b, c, d = (candidate(s, 1, accuracy=acc) for s, acc in ((4e6, 0.90), (4e6, 0.895), (1e5, 0.892), (1e5, 0.5)))
-    assert promoted([d, c, b, a], 2, 0.01, limits(), BASE) == [a, c]
-    assert promoted([d, c, b, a], 1, 0.01, limits(), BASE) == [a]
+def test_promotion_keeps_the_best_and_one_of_the_other_kind() -> None:
+    a, b, c = (candidate(4e6, 1, accuracy=acc, pruned=True) for acc in (0.90, 0.89, 0.88))
+    d, e = (candidate(4e6, 1, accuracy=acc) for acc in (0.5, 0.4))
+    assert promoted([e, d, c, b, a], 1) == [a]
+    assert promoted([e, d, c, b, a], 2) == [a, d]
+    assert promoted([c, b, a], 2) == [a, b]
+    assert promoted([a, d, e], 2) == [a, d]
 
 
-def test_a_second_finalist_must_be_clearly_lighter() -> None:
+def test_without_limits_a_clearly_lighter_net_is_a_second_finalist() -> None:
     best = candidate(4e6, 4, accuracy=0.9)
     hardly, clearly = candidate(3.9e6, 3.9, accuracy=0.895), candidate(1e6, 1, accuracy=0.895)
-    assert finalists([best, hardly], 0.01, limits(), BASE, 2) == [best]
-    assert finalists([best, hardly, clearly], 0.01, limits(), BASE, 2) == [best, clearly]
+    assert finalists([best, hardly], limits(), BASE) == [best]
+    assert finalists([best, hardly, clearly], limits(), BASE) == [best, clearly]
+    assert finalists([best, hardly, clearly], limits(max_size="5MB"), BASE) == [best]
 
 
 def option(size: float, latency: float, accuracy: float) -> Deployable:
