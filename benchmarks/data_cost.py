@@ -2,9 +2,9 @@
 
     python benchmarks/data_cost.py ../shared/data/cifar10.zip --out docs/results/data_cost.json
 
-After the first epoch images come decoded out of the cache. Each round times `batches` alone (random crop, flip, normalisation) for some
-steps, then danlu's whole training loop for as many; the share is the one over the other, the median over rounds. What the first
-look at the files costs is printed beside it.
+After the first look, images come decoded out of the cache. Each round times `batches` alone (random crop, flip, normalisation)
+for some steps, then danlu's whole training loop; the share is the one over the other, the median over rounds. What the first look
+at the files costs is printed beside it.
 """
 
 import argparse
@@ -48,7 +48,8 @@ def step_seconds(source: Source, steps: int, seed: int, fixed: dict[str, str]) -
             stop=lambda: len(marks) == steps + WARM_STEPS,
         )  # fmt: skip
     except Interrupted:
-        pass
+        if len(marks) < steps + WARM_STEPS:  # Ctrl-C, not the end of the turn
+            raise
     return (marks[-1] - marks[WARM_STEPS - 1]) / steps
 
 

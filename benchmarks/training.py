@@ -2,10 +2,11 @@
 
     python benchmarks/training.py ../shared/data --out docs/results/training.json
 
-The plain loop is the one of the tutorials: a Dataset that opens each image with Pillow, crops, flips, makes a tensor and normalises
-it, a DataLoader, fp32, NCHW, SGD with momentum, zero_grad / backward / step, the loss read with .item() at every step. It is timed
-with num_workers 0 and 2, and danlu is compared with the faster of the two. Both train the same network with the same batch size,
-augmentation and optimiser on the same files: LeNet-5 (20-50-500) on MNIST, ResNet-20 on CIFAR-10 unpacked into class folders.
+The plain loop is the one of the tutorials: a Dataset that opens each image with Pillow, crops, flips, makes a tensor of it and
+normalises it, a DataLoader, fp32, NCHW, SGD with momentum, zero_grad / backward / step, the loss read with .item() at every
+step. It is timed with num_workers 0 and 2, and danlu is compared with the faster of the two. Both train the same network with the
+same batch size, augmentation and optimiser on the same files: LeNet-5 (20-50-500) on MNIST, ResNet-20 on CIFAR-10 unpacked
+into class folders.
 
 The rivals take turns, round by round, so that a machine that changes its speed does so for all; the ratio is the median over
 rounds. What happens once (decoding into danlu's cache, autotune, starting the workers) is left out on all sides.
@@ -147,7 +148,8 @@ class Ours:
                 stop=lambda: len(marks) == steps + WARM_STEPS,
             )  # fmt: skip
         except Interrupted:
-            pass
+            if len(marks) < steps + WARM_STEPS:  # Ctrl-C, not the end of the turn
+                raise
         return steps * BATCH / (marks[-1] - marks[WARM_STEPS - 1])
 
 
@@ -219,8 +221,8 @@ def main() -> None:
         ]
     if options.out:
         write_json(options.out, {
-            "command": f"python benchmarks/training.py {options.data} --rounds {options.rounds}", "date": time.strftime("%Y-%m-%d"),
-            "machine": environment(), "threads": torch.get_num_threads(), "rows": rows,
+            "command": f"python benchmarks/training.py {options.data} --rounds {options.rounds}",
+            "date": time.strftime("%Y-%m-%d"), "machine": environment(), "threads": torch.get_num_threads(), "rows": rows,
         })  # fmt: skip
 
 

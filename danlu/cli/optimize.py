@@ -42,6 +42,7 @@ def run(
     """
     with verb():
         from ..errors import UsageError
+        from ..units import parse_seconds
 
         budget: dict[str, Any] = {"max_size": max_size, "max_latency": max_latency, "max_macs": max_macs, "max_drop": max_drop}
         if resume is not None:
@@ -56,6 +57,7 @@ def run(
         if data is None:
             raise UsageError(f"say which images: {EXAMPLE}")
 
+        parse_seconds(time)
         from ..search import Budget, optimize
 
         limits = Budget(**budget)

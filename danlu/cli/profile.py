@@ -69,8 +69,6 @@ def profile_target(
     quiet: bool,
 ) -> "Profile":
     """Find the model and profile it. Raises UsageError before any work when the options do not fit."""
-    import torch
-
     from ..cost import profile
     from ..cost.profile import SORTS
     from ..cost.target import find_target, parse_input
@@ -82,8 +80,7 @@ def profile_target(
         raise UsageError("--sort time needs --time")
     check_device(device)
     shape = parse_input(input) if input is not None else None
-    torch.manual_seed(seed)
-    target = find_target(model, input=shape, classes=classes, real=time, trust=trust)
+    target = find_target(model, input=shape, classes=classes, real=time, trust=trust, seed=seed)
     if target.note:
         say(target.note, quiet)
     return profile(target.model, target.input, time=time, batch=batch, repeats=repeats, device=device)

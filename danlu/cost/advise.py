@@ -107,12 +107,15 @@ class Case:
         return str(text), compare(profile(target.model, self.profile.input, batch=self.profile.batch), self.profile)
 
     def thin_enough(self, left: Callable[[Change], float], target: float) -> float | None:
-        """The largest share of the channels with left(change) <= target, or None; widths are counted, as they round."""
-        keep = channels_to_reach(self.flow, left, target)
+        """The largest share of the channels, in percent steps, with left(change) <= target; None below 5 %."""
         base = width_base(self.profile.recipe)
-        if base is None or keep is None:
-            return keep
-        return next((k / 100 for k in range(round(100 * keep), 4, -1) if left(self.narrow(base, k / 100)[1]) <= target), None)
+        if base is None:
+            return channels_to_reach(self.flow, left, target)
+        low, high = 4, 100  # bisected, since every width is counted, and they round to whole blocks of channels
+        while high - low > 1:
+            middle = (low + high) // 2
+            low, high = (middle, high) if left(self.narrow(base, middle / 100)[1]) <= target else (low, middle)
+        return low / 100 if low > 4 else None
 
     def size_for(self, side: int) -> tuple[int, ...] | None:
         """The input size (H, W) whose last map is `side` on its narrower side; None for a net that is no classifier over maps."""

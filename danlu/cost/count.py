@@ -142,7 +142,7 @@ def count(model: nn.Module, shape: Sequence[int]) -> Count:
             tally, output = _run(model, shape, dtype, meta=False)
         except FORWARD_ERRORS as real:
             raise UsageError(f"the model does not take an input of shape {list(shape)}: {_first_line(real)}") from real
-        notes.append(f"counted on real tensors of zeros, since the forward pass needs values ({reason})")
+        notes.append(f"counted on real tensors of zeros, since the forward pass does not run without values ({reason})")
     return _finish(model, tally, output, notes)
 
 

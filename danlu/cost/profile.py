@@ -12,6 +12,7 @@ from .count import Count, count
 from .memory import Buffer
 from .row import Row, Uncounted
 from .time import Spread, Timing, measure
+from .walk import Scripted
 
 SORTS: dict[str, Callable[[Row], float]] = {
     "time": lambda row: row.median_ms or 0.0,
@@ -98,6 +99,8 @@ def profile(
     if batch < 1 or repeats < 1:
         raise UsageError(f"batch and repeats must be at least 1, got {batch} and {repeats}")
     model = getattr(model, "_orig_mod", model)  # what torch.compile wrapped
+    if isinstance(model, torch.jit.ScriptModule):
+        model = Scripted(model)
     full = (batch, *shape)
     counted = count(model, full)
     timing = measure(model, full, repeats=repeats, device=device) if time else None

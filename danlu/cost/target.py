@@ -3,9 +3,11 @@
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
+from torch.overrides import TorchFunctionMode
 
 from ..edits import edit, edits, parse, show
 from ..edits.recipe import Call
@@ -14,6 +16,21 @@ from ..zoo import create, models
 from .count import FORWARD_ERRORS
 
 DEFAULT_INPUT = (3, 224, 224)
+
+
+class Unfilled(TorchFunctionMode):
+    """Skips filling tensors: on meta there is nothing to fill, yet torch would load its compiler to say so."""
+
+    FILLS = frozenset(
+        [torch.Tensor.normal_, torch.Tensor.uniform_, torch.Tensor.fill_, torch.Tensor.zero_]
+        + [function for name, function in vars(nn.init).items() if name.endswith("_") and not name.startswith("_")]
+    )
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None) -> Any:
+        """Return the tensor that was to be filled as it is."""
+        if func in self.FILLS:
+            return args[0] if args else (kwargs or {})["tensor"]
+        return func(*args, **(kwargs or {}))
 
 
 @dataclass(frozen=True)
@@ -34,17 +51,24 @@ def parse_input(text: str) -> tuple[int, ...]:
 
 
 def find_target(
-    where: str, *, input: tuple[int, ...] | None = None, classes: int | None = None, real: bool = False, trust: bool = False
+    where: str,
+    *,
+    input: tuple[int, ...] | None = None,
+    classes: int | None = None,
+    real: bool = False,
+    trust: bool = False,
+    seed: int = 0,
 ) -> Target:
     """The model that `where` names.
 
     `input` defaults to the saved model's, the last fit_input's, the net's published one, else 3x224x224. `classes` defaults to
-    the net's own. With `real` the weights hold numbers (random ones for a recipe), which timing needs.
+    the net's own. With `real` the weights hold numbers (for a recipe random ones, from `seed`), which timing needs. A folder
+    that happens to have the name of a net is taken only if it holds a saved model.
 
     Raises: UsageError for a recipe, file or folder that cannot be taken.
     """
     path = Path(where)
-    if path.exists() and "|" not in where:
+    if path.exists() and (where not in models or (path / "model.json").is_file()):
         return _saved(path, input, classes, trust)
     if path.suffix in (".safetensors", ".json") or ("/" in where and not re.search(r"[|(:]", where)):
         raise UsageError(f"{where} does not exist; give a recipe, module:function, a run folder, a .safetensors or an .onnx file")
@@ -56,7 +80,7 @@ def find_target(
     built, rest = show(steps[:split]), show(steps[split:]) if split < len(steps) else ""
     if not real and not rest and ":" not in steps[0].name:
         try:
-            with torch.device("meta"):
+            with torch.device("meta"), Unfilled():
                 return Target(create(built, **counts), shape)
         except DanluError:
             raise
@@ -64,7 +88,7 @@ def find_target(
             note = f"built with real weights, since the recipe needs values ({str(error).splitlines()[0]})"
     else:
         note = ""
-    model = create(built, **counts, seed=0)
+    model = create(built, **counts, seed=seed)
     if rest:
         model = edit(model, rest, example=torch.zeros(1, *shape)).model
     return Target(model, shape, note)

@@ -42,11 +42,14 @@ def first_shape(value: Any) -> tuple[int, ...] | None:
 
 
 def layers(model: nn.Module) -> list[tuple[str, nn.Module, bool]]:
-    """(name, module, is leaf) of every distinct module; the inside of a weight parametrisation is part of its layer."""
+    """(name, module, is leaf) of every distinct module; the inside of a weight parametrisation is part of its layer.
+
+    Scripted modules take no hooks: what they do is booked on whoever calls them.
+    """
     inside: set[int] = set()
     found = []
     for name, module in model.named_modules():
-        if id(module) in inside:
+        if id(module) in inside or isinstance(module, torch.jit.ScriptModule):
             continue
         children = []
         for key, child in module.named_children():
@@ -102,6 +105,18 @@ def watching(
     finally:
         for handle in handles:
             handle.remove()
+
+
+class Scripted(nn.Module):
+    """A plain module around a scripted one, to have something that takes hooks."""
+
+    def __init__(self, inner: nn.Module) -> None:
+        super().__init__()
+        self.inner = inner
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        """What the inner module gives."""
+        return self.inner(*args, **kwargs)
 
 
 @contextlib.contextmanager

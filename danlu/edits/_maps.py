@@ -76,7 +76,8 @@ class Probe:
         for module in self.model.modules():
             if type(module) in SHAPELESS:  # the layers stay what they are to all who look, but compute nothing
                 module.forward = _same
-        self._fallback: nn.Module | None = model
+        on_meta = any(parameter.is_meta for parameter in model.parameters())
+        self._fallback: nn.Module | None = None if on_meta else model
         self._runs: dict[Size, Maps] = {}
 
     def run(self, size: Size) -> Maps:
@@ -101,13 +102,14 @@ class Probe:
         """Do moves and remember them; the result undoes them."""
         before = [(move.name, self.model.get_submodule(move.name)) for move in moves]
         strides = [getattr(module, "stride", None) for _, module in before]
+        accepted = len(self.moves)
         for move in moves:
             move.do(self.model)
         self.moves.extend(moves)
         self._runs.clear()
 
         def undo() -> None:
-            del self.moves[-len(moves) :]
+            del self.moves[accepted:]
             self._runs.clear()
             for (name, module), stride in reversed(list(zip(before, strides, strict=True))):
                 set_module(self.model, name, module)
@@ -160,7 +162,7 @@ def _widener(maps: Maps, name: str) -> Callable[..., None]:
         maps.linears[name] = x.shape[-1], len(maps.steps)
         if x.shape[-1] != module.in_features:
             module.in_features = x.shape[-1]
-            module.weight = nn.Parameter(module.weight.new_empty(module.out_features, module.in_features))
+            module.weight = nn.Parameter(module.weight.new_zeros(module.out_features, module.in_features))
 
     return widen
 

@@ -1,6 +1,5 @@
 """Run a recipe of edits on a model: `edit(model, "swap_activation(to='silu') | fold_bn")`."""
 
-import copy
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -33,7 +32,7 @@ def edit(model: nn.Module, recipe: str, *, example: Tensor | None = None, batche
     context = {"example": example, "batches": batches}
     history = getattr(model, "danlu_recipe", None)
     check(calls, context, history)
-    outcome = Outcome(copy.deepcopy(model))
+    outcome = Outcome(model)  # every edit returns a net of its own, so this is the input only until the first is done
     for call in calls:
         entry = edits[call.name]
         given = {name: context[name] for name in CONTEXT if name in entry.options()}

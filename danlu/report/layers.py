@@ -129,8 +129,10 @@ def _named(row: dict[str, Any]) -> dict[str, Any]:
     name, kind = str(row.get("name") or ""), str(row.get("kind") or "")
     if row.get("call"):
         name = f"{name} (call {row['call'] + 1})"
-    if row.get("operators") and row.get("kernel") is None and not row.get("params"):
-        kind = f"{kind}: {', '.join(map(str, row['operators']))}" if kind else ", ".join(map(str, row["operators"]))
+    operators = [str(operator) for operator in row.get("operators") or []]
+    telling = not row.get("kernel") and not row.get("params") and not any(operator in kind.lower() for operator in operators)
+    if operators and telling:
+        kind = f"{kind}: {', '.join(operators)}" if kind else ", ".join(operators)
     return {**row, "name": name, "kind": kind}
 
 

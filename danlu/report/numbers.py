@@ -20,7 +20,7 @@ def plain(value: float | None, digits: int = 3) -> str:
     if abs(value) >= 10**digits:
         text = f"{value:,.0f}"
     elif abs(value) < 1e-6:
-        text = f"{value:.{digits}g}"
+        return "≈0"
     else:
         rounded = float(f"{value:.{digits}g}")
         text = f"{rounded:.12f}".rstrip("0").rstrip(".")

@@ -83,10 +83,12 @@ def points(result: dict[str, Any]) -> list[Point]:
 
 
 def is_baseline(row: dict[str, Any], base: dict[str, Any]) -> bool:
-    """Whether a candidate's row is the baseline's own file, which `points` adds by itself."""
-    if row.get("status") == "baseline":
-        return (row.get("precision") or "fp32") == (base.get("precision") or "fp32")
-    return False
+    """Whether a candidate's row is the baseline's own file, which `points` adds by itself.
+
+    Where the baseline is chosen in another precision, its own file is listed as chosen too.
+    """
+    same = row["recipe"] == base["recipe"] and (row.get("precision") or "fp32") == (base.get("precision") or "fp32")
+    return same and row.get("status") in ("baseline", "chosen")
 
 
 def _input(result: dict[str, Any]) -> Any:
@@ -107,7 +109,7 @@ def frontier(rows: Sequence[Point], key: str) -> list[Point]:
 def hover(point: Point) -> str:
     """Everything known of a candidate, as the small HTML that plotly shows."""
     lines = [f"<b>{wrapped(point.recipe)}</b>"]
-    lines.append(point.precision + (f", input {numbers.shape(point.input)}" if point.input else ""))
+    lines.append(escape(point.precision) + (f", input {numbers.shape(point.input)}" if point.input else ""))
     if point.accuracy is not None:
         lines.append(f"accuracy {numbers.percent(point.accuracy)} on validation")
     spread = ""

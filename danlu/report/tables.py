@@ -36,7 +36,7 @@ def before_after(result: dict[str, Any]) -> Table:
     ]
     kept = [Line(cells) for cells in rows if cells[1].text != numbers.NONE or cells[2].text != numbers.NONE]
     heads = [Column("Measure"), Column("Baseline"), Column("Chosen"), Column("Change")]
-    return Table("before-after", "Baseline and chosen model", heads, kept, sortable=False)
+    return Table("before-after-table", "Baseline and chosen model", heads, kept, sortable=False)
 
 
 def _range(model: dict[str, Any]) -> str:

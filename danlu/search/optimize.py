@@ -24,7 +24,7 @@ from .budget import Budget
 from .clock import Clock
 from .context import Search
 from .finish import finish
-from .stages import halve, make_baseline, train_finalists
+from .stages import check_baseline, halve, make_baseline, train_finalists
 from .state import State
 from .survey import survey
 from .trainer import Trainer
@@ -101,8 +101,9 @@ def optimize(
     start = clock_time.monotonic() if started is None else started
     if not isinstance(source, Source):
         source = load_data(source, seed=seed)
-    if model is not None and Path(model).exists():
-        source = _as_trained(source, model, trust)
+    if model is not None:
+        source = _as_trained(source, model, trust) if Path(model).exists() else source
+        check_baseline(source, model, weights, trust)
     run = _open(resume, out, source)
     with contextlib.closing(run):
         speak = _speaker(run, log)

@@ -4,6 +4,7 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+import torch
 from torch import nn
 
 from ..codec import load_saved, save
@@ -11,6 +12,7 @@ from ..data import Source
 from ..data.spec import Input
 from ..deploy import export_onnx
 from ..edits.recipe import Call, parse, show
+from ..errors import UsageError
 from ..train import TrainConfig, evaluate, fit
 from ..units import show_bytes, show_count, show_seconds
 from ..zoo import create, load_weights, models
@@ -74,6 +76,27 @@ def make_baseline(search: Search, model: str | None, weights: str | None) -> Non
     state.phase = "measure"
     search.clock.stage("baseline", time.monotonic() - started)
     search.save()
+
+
+def check_baseline(source: Source, model: str, weights: str | None, trust: bool) -> None:
+    """Build the user's baseline and run it once, so that what is wrong with it is said before anything is written.
+
+    Raises: UsageError for a recipe, a weight file or an input size that does not work, or an output that is not one per class.
+    """
+    if Path(model).exists():
+        net = load_saved(model, trust=trust).model
+    else:
+        net = create(sized(model, source.input), num_classes=len(source.classes), in_channels=source.input.channels)
+        if weights is not None:
+            load_weights(net, weights)
+    try:
+        with torch.no_grad():
+            shape = tuple(net.eval()(torch.zeros(1, *source.input.shape)).shape)
+    except (RuntimeError, ValueError, TypeError, AttributeError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise UsageError(f"{model} does not take inputs {source.input.shape} ({reason}); add fit_input, or set --size") from error
+    if shape != (1, len(source.classes)):
+        raise UsageError(f"{model} gives outputs {shape[1:]} for an image; the data has {len(source.classes)} classes")
 
 
 def sized(recipe: str, input: Input) -> str:

@@ -2,6 +2,7 @@
 
 import csv
 import math
+import warnings
 from pathlib import Path
 
 import pytest
@@ -313,6 +314,22 @@ def test_containers_work_between_their_children_in_running_order() -> None:
     rows = profile(model, (4,)).rows
     assert [(row.name, row.operators) for row in rows] == [("a", ("addmm",)), ("", ("add",)), ("b", ("addmm",)), ("", ("mul",))]
     assert [row.sources for row in rows] == [(-1,), (0,), (1,), (2,)]
+
+
+def test_scripted_modules_are_counted_as_one() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        scripted = torch.jit.script(Residual().eval())
+    plain, whole, inside = (
+        profile(Residual(), (3, 8, 8)),
+        profile(scripted, (3, 8, 8)),
+        profile(nn.Sequential(scripted), (3, 8, 8)),
+    )
+    assert plain.macs == whole.macs == inside.macs
+    assert plain.params == whole.params == inside.params
+    assert len(whole.rows) == len(inside.rows) == 1
+    assert not whole.uncounted
+    assert "real tensors" in whole.notes[0]
 
 
 @given(batch=st.integers(1, 6))

@@ -116,6 +116,8 @@ def test_weights_are_stored_once_in_eight_bits(pair: tuple[Path, Path]) -> None:
     assert not any(node.op_type == "BatchNormalization" for node in int8.graph.node)
     assert not int8.graph.value_info
     assert pair[1].stat().st_size < matrices + 4 * stored(int8, TensorType.FLOAT) + 7000
+    names = {name for node in int8.graph.node for name in (*node.input, *node.output)} - {"input", "logits"}
+    assert max(len(name) for name in names) <= 2
     onnx.checker.check_model(int8)
 
 
@@ -204,6 +206,19 @@ def test_an_fp32_file_is_all_float(pair: tuple[Path, Path]) -> None:
     assert report.quantized == 0
     assert len(report.kept) == len(onnx.load(str(pair[0])).graph.node)
     assert ("0", "the tensors around this Conv are not quantised") in report.kept
+
+
+def test_an_operator_that_writes_float_runs_in_float(tmp_path: Path) -> None:
+    value = onnx.helper.make_tensor_value_info
+    nodes = [
+        onnx.helper.make_node("QuantizeLinear", ["input", "scale", "zero"], ["q"]),
+        onnx.helper.make_node("DequantizeLinear", ["q", "scale", "zero"], ["d"]),
+        onnx.helper.make_node("Relu", ["d"], ["logits"], name="act"),
+    ]
+    tensors = [numpy_helper.from_array(np.float32(0.1), "scale"), numpy_helper.from_array(np.uint8(128), "zero")]
+    graph = onnx.helper.make_graph(nodes, "main", [value("input", 1, [1, 4])], [value("logits", 1, [1, 4])], tensors)
+    onnx.save(onnx.helper.make_model(graph), str(tmp_path / "net.onnx"))
+    assert int8_report(tmp_path / "net.onnx").kept == [("act", "the tensors around this Relu are not quantised")]
 
 
 @pytest.mark.parametrize(

@@ -200,3 +200,10 @@ def test_no_channels_are_skipped_over() -> None:
     outcome = fit_input(net, size=32)
     assert outcome.changed == []
     assert outcome.kept == [("", "the last map stays 32 wide: there is no place where it can be halved")]
+
+
+def test_a_net_without_numbers_that_does_not_run(make_net: Callable[[str], nn.Module]) -> None:
+    net = make_net("functional").to("meta")
+    assert fit_input(net, size=28).changed == []
+    with pytest.raises(UsageError, match="does not run on 40x40"):
+        fit_input(net, size=40)

@@ -49,7 +49,8 @@ def test_an_interrupted_search_is_resumed(tmp_path: Path, sign: signal.Signals, 
     assert not (run / "result.json").exists()
     again = start(tmp_path, "--resume", str(run), "--json")
     out, errors = again.communicate(timeout=180)
-    assert again.returncode == 0, errors[-2000:]
+    # 3: so little time may not be enough for the accepted drop; the model and the report are there all the same.
+    assert again.returncode in (0, 3), errors[-2000:]
     result = json.loads(out)
     assert Path(result["run"]).name == run.name
     assert (run / "report.html").exists()
