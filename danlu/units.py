@@ -51,20 +51,22 @@ def parse_share(text: str) -> float | None:
     return float(Fraction(int(match[1]), int(match[2])))
 
 
+def _scaled(count: float, units: tuple[tuple[str, float], ...]) -> str | None:
+    """Three digits and the largest unit that leaves at least 1, after rounding: 999,999 is '1 M', not '1e+03 k'."""
+    for unit, size in units:
+        if float(f"{count / size:.3g}") >= 1:
+            return f"{float(f'{count / size:.3g}'):g} {unit}"
+    return None
+
+
 def show_bytes(count: float) -> str:
     """1234567 -> '1.23 MB'."""
-    for unit, size in (("GB", 1e9), ("MB", 1e6), ("KB", 1e3)):
-        if count >= size:
-            return f"{count / size:.3g} {unit}"
-    return f"{count:.0f} B"
+    return _scaled(count, (("GB", 1e9), ("MB", 1e6), ("KB", 1e3))) or f"{count:.0f} B"
 
 
 def show_count(count: float) -> str:
     """1234567 -> '1.23 M'."""
-    for unit, size in (("G", 1e9), ("M", 1e6), ("k", 1e3)):
-        if count >= size:
-            return f"{count / size:.3g} {unit}"
-    return f"{count:.0f}"
+    return _scaled(count, (("G", 1e9), ("M", 1e6), ("k", 1e3))) or f"{count:.0f}"
 
 
 def show_seconds(seconds: float) -> str:

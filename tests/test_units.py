@@ -46,3 +46,10 @@ def test_shown_numbers_read_back() -> None:
     assert parse_bytes(show_bytes(123_000)) == 123_000
     assert show_count(1_234_567) == "1.23 M"
     assert show_seconds(75.2) == "1 min 15 s"
+
+
+@pytest.mark.parametrize(
+    ("count", "text"), [(999_999, "1 MB"), (999_499, "999 KB"), (999, "999 B"), (1000, "1 KB"), (57_300, "57.3 KB"), (0, "0 B")]
+)
+def test_rounding_carries_into_the_next_unit(count: int, text: str) -> None:
+    assert show_bytes(count) == text

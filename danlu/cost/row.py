@@ -12,7 +12,8 @@ class Row:
     A container has a row only where its own forward computes (a residual add, F.relu, torch.cat); `operators` names it.
     `input` and `output` are shapes [B, C, ...]. `macs` are multiply-accumulates of convolutions and matrix products.
     `bytes_read` (weights and activations) and `bytes_written` are what the operators move if nothing stays in a cache.
-    `activation_bytes` are the buffers it makes and somebody reads. `receptive` and `jump` are (H, W) in input pixels.
+    `activation_bytes` are the buffers it makes and somebody reads. `receptive` and `jump` are (H, W) in input pixels; `jump`
+    is None once the map has been pooled away, and `scales` says whether the output's map grows with the input.
     `sources` are the indices of the rows it reads from, -1 for the network's input. Times are in milliseconds.
     """
 

@@ -113,7 +113,12 @@ def in_the_way(limits: Limits, cost: Cost, drop: float, lightest: Cost) -> str:
         strict=True,
     ):
         if not check.met:
-            parts.append(f"{check} (the lightest candidate measured has {floor})")
+            better = (
+                f" (the lightest candidate measured has {floor})"
+                if floor.got < check.got
+                else ", and no candidate measured is lighter"
+            )
+            parts.append(f"{check}{better}")
     if drop > limits.drop:
         parts.append(
             f"the accuracy drop on test is {100 * drop:.1f} points of {100 * limits.drop:.1f} accepted; "

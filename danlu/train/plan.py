@@ -7,9 +7,9 @@ it shrinks when the projected end is late, and may grow during its first 30 %.
 
 import contextlib
 import math
-import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
+from time import perf_counter
 from typing import Any
 
 from .config import TrainConfig
@@ -65,7 +65,7 @@ class Clock:
     """
 
     def __init__(self) -> None:
-        self._start = time.perf_counter()
+        self._start = perf_counter()
         self.validation_seconds = 0.0
         self._steps, self._seconds = 0.0, 0.0  # of training; the estimate included
         self._lap_at = self._look_at = 0.0
@@ -74,7 +74,7 @@ class Clock:
     @property
     def elapsed(self) -> float:
         """Seconds since the first session began, without the pauses between sessions."""
-        return time.perf_counter() - self._start
+        return perf_counter() - self._start
 
     @property
     def step_seconds(self) -> float:
