@@ -55,7 +55,9 @@ TRAINED: dict[str, tuple[str, ...]] = {
     "swap_activation": tuple(
         f"resnet8 | fit_input(size=8) | swap_activation(to={to!r})" for to in ("relu", "silu", "tanh", "sigmoid")
     ),
-    "swap_norm": tuple(f"resnet8 | fit_input(size=8) | swap_norm(to={to!r})" for to in ("batch", "group", "layer", "instance", "none")),
+    "swap_norm": tuple(
+        f"resnet8 | fit_input(size=8) | swap_norm(to={to!r})" for to in ("batch", "group", "layer", "instance", "none")
+    ),
 }  # fmt: skip
 
 
@@ -175,7 +177,7 @@ def accuracy_of_pruning(digits: Digits, seeds: int) -> None:
         at_once = over_seeds(lambda seed, nets=pruned: digits.accuracy(nets[seed]), seeds)
         tuned = over_seeds(lambda seed, nets=pruned: digits.accuracy(digits.train(nets[seed], 10, seed, lr=0.02)), seeds)
         print(f"| `{step}` | {count_params(pruned[0]):,} | {at_once} | {tuned} |", flush=True)
-    small = "resnet8(width=0.7) | fit_input(size=8)"
+    small = "resnet8(width=0.5) | fit_input(size=8)"
     result = over_seeds(lambda seed: digits.accuracy(digits.train(fresh(small, seed), 30, seed)), seeds)
     print(f"| `{small}`, 30 epochs from scratch | {count_params(fresh(small, 0)):,} | {result} | |", flush=True)
 

@@ -172,8 +172,7 @@ def silence(model: nn.Module, removed: Removed) -> None:
         layer: Any = model.get_submodule(name)
         gone = sorted(indices)
         if isinstance(layer, _ConvNd | nn.Linear) and reads:
-            for channel in gone:
-                _readers(layer, channel).zero_()
+            _silence_readers(layer, gone)
         elif isinstance(layer, _ConvNd | nn.Linear | _BatchNorm | _InstanceNorm):
             if layer.weight is not None:
                 (layer.weight.transpose(0, 1) if isinstance(layer, _ConvTransposeNd) else layer.weight)[gone] = 0
@@ -181,14 +180,17 @@ def silence(model: nn.Module, removed: Removed) -> None:
                 layer.bias[gone] = 0
 
 
-def _readers(layer: Any, channel: int) -> Tensor:
-    """The weights of a layer that read input `channel`."""
+def _silence_readers(layer: Any, gone: list[int]) -> None:
+    """Zero the weights of a layer that read these inputs."""
     if isinstance(layer, _ConvTransposeNd):
-        return layer.weight[channel]
-    if isinstance(layer, nn.Linear) or layer.groups == 1:
-        return layer.weight[:, channel]
-    group, place = divmod(channel, layer.in_channels // layer.groups)
-    return layer.weight.unflatten(0, (layer.groups, -1))[group, :, place]
+        layer.weight[gone] = 0
+    elif isinstance(layer, nn.Linear) or layer.groups == 1:
+        layer.weight[:, gone] = 0
+    else:  # [groups, out / groups, in / groups, ...]: input i is input i mod (in / groups) of its group
+        by_group = layer.weight.unflatten(0, (layer.groups, -1))
+        for channel in gone:
+            group, place = divmod(channel, layer.in_channels // layer.groups)
+            by_group[group, :, place] = 0
 
 
 def same_function(

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
+from torch.nn.modules.conv import _ConvNd
 
 from ._trace import FORWARD_ERRORS, first_tensor
 from .surgery import set_module
@@ -195,8 +195,7 @@ def kernel_of(module: nn.Module) -> Size:
 
 def downsamples(step: Step) -> bool:
     """Whether this layer makes its map smaller by its stride."""
-    up = isinstance(step.module, _ConvTransposeNd)
-    return not up and not isinstance(step.module, ADAPTIVE) and max(stride_of(step.module)) > 1 and step.after < step.before
+    return not isinstance(step.module, ADAPTIVE) and max(stride_of(step.module)) > 1 and step.after < step.before
 
 
 def is_conv(step: Step) -> bool:

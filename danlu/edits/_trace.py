@@ -77,7 +77,7 @@ class Neighbours:
         if graph is not None:
             self._read(graph, part)
             return
-        children = list(part.children()) if not isinstance(part, nn.Sequential) else list(part)
+        children = list(part) if isinstance(part, nn.Sequential) else list(part.children())
         if isinstance(part, nn.Sequential):
             for left, right in zip([None, *children], [*children, None], strict=True):
                 self._link(left, right)
@@ -92,8 +92,8 @@ class Neighbours:
     def _read(self, graph: fx.Graph, part: nn.Module) -> None:
         layer_of: dict[fx.Node, nn.Module] = {n: part.get_submodule(str(n.target)) for n in graph.nodes if n.op == "call_module"}
         for node, layer in layer_of.items():
-            for source in node.all_input_nodes or [node]:
-                self._link(layer_of.get(source) if source is not node else None, layer)
+            for source in node.all_input_nodes:
+                self._link(layer_of.get(source), layer)
             for user in node.users:
                 if user not in layer_of:
                     self._link(layer, None)

@@ -20,7 +20,7 @@ LADDER: tuple[Call, ...] = (
     Call("resnet18", {}),
 )
 # A net counts as trainable when it sees every image this often, and at least this many images in all.
-EPOCHS, IMAGES = 15, 40_000
+EPOCHS, IMAGES = 10, 40_000
 
 
 def step_seconds(model: nn.Module, input: Input, batch: int, device: str, patience: float = 3.0) -> float:

@@ -22,7 +22,7 @@ from .config import TrainConfig
 
 ROUNDS, ENOUGH_SECONDS, MOST_ROUNDS = 6, 0.3, 40  # six turns, and more while they are short
 SMALLEST_BATCH, PROBE_BATCH = 16, 16
-HOPELESS = 4.0  # times slower than the best after one step: not worth another
+HOPELESS = 4.0  # times slower than the best: not worth another step
 
 
 @dataclass(frozen=True)
@@ -94,8 +94,9 @@ def autotune(
         taken = time.perf_counter() - started
         if turn and taken > (seconds if turn < ROUNDS else min(seconds, ENOUGH_SECONDS)):
             break
-        fastest = min(best.values())
-        trials = [trial for trial in trials if best[trial.way.name] < HOPELESS * fastest]
+        if turn:
+            fastest = min(best.values())
+            trials = [trial for trial in trials if best[trial.way.name] < HOPELESS * fastest]
     speeds = {name: size / taken for name, taken in best.items()}
     chosen = next(way for way in ways if way.name == max(speeds, key=lambda name: speeds[name]))
     shown = ", ".join(f"{name} {speed:,.0f}" for name, speed in speeds.items())

@@ -103,7 +103,7 @@ class TrainConfig:
         def choice(name: str, allowed: object) -> None:
             value, names = getattr(self, name), list(allowed)  # type: ignore[call-overload]
             if value not in names:
-                wrong.append(f"{unknown(name, str(value), names)}")
+                wrong.append(str(unknown(name, str(value), names)).replace("; ", ", "))
 
         above, below, forever = 1e-12, 1 - 1e-12, math.inf
         given = self.budget

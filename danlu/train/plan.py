@@ -15,6 +15,7 @@ from typing import Any
 from .config import TrainConfig
 
 VALIDATION_SHARE = 0.1  # of the time, at most
+DEAR = 1.5  # times that share: validate less often
 FORWARD_SHARE = 1 / 3  # of a training step: the backward pass costs about twice the forward one
 MOST_VALIDATIONS = 100  # of a plan in steps or seconds
 LOOKS = 10  # validations of a plan that is shorter than that many epochs
@@ -160,7 +161,12 @@ def affordable(plan: Plan, clock: Clock, step: int, seconds: float) -> int:
 
 
 def replan(plan: Plan, clock: Clock, step: int, seconds: float) -> Plan:
-    """The plan that fits the clock: smaller when it would end late, larger while it is young and would end early."""
+    """The plan that fits the clock: smaller when it would end late, larger while it is young and would end early.
+
+    Validations that turn out dearer than their share become half as frequent.
+    """
+    if clock.validation_seconds > DEAR * VALIDATION_SHARE * plan.every * clock.step_seconds:
+        plan = replace(plan, every=2 * plan.every)
     end = clock.elapsed + (plan.total - step) * clock.step_seconds + plan.validations(step) * clock.validation_seconds
     late = end > LATE * seconds
     early = end < EARLY * seconds and clock.elapsed < plan.grow_until

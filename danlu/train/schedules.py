@@ -41,7 +41,7 @@ def step(step: int, total: int, *, period: float, gamma: float) -> float:
 @schedules()
 def multistep(step: int, total: int, *, milestones: tuple[float, ...], gamma: float) -> float:
     """gamma ** (number of milestones passed): down by `gamma` at each of the given shares."""
-    return gamma ** sum(step >= round(milestone * total) for milestone in milestones)
+    return gamma ** sum(step >= max(1, round(milestone * total)) for milestone in milestones)
 
 
 @schedules()

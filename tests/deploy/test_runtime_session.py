@@ -116,7 +116,8 @@ def test_a_pillow_image_is_the_same_as_its_file(mode: str) -> None:
         exif[0x0112] = 6
         image, options = rgb, {"exif": exif}
     elif mode == "P transparent":
-        image, options = rgb.convert("P"), {"transparency": 3}
+        image = rgb.convert("P")
+        options = {"transparency": image.getpixel((4, 4))}
     else:
         image = rgb.convert(mode)
     buffer = io.BytesIO()

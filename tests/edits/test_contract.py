@@ -170,7 +170,7 @@ def test_facts_and_signature(entry: Entry[Any]) -> None:
     assert {"example", "batches"} & set(parameters) == {"example", "batches"} & set(facts["needs"])
     assert all(p.annotation is not p.empty for p in parameters.values())
     assert inspect.signature(entry.build).return_annotation is Outcome
-    assert entry.summary.endswith((".", ";", ","))
+    assert entry.summary.endswith(".")
     if "weights" not in facts["needs"]:
         assert not {"example", "batches"} & set(facts["needs"]), "a structure edit is run again with nothing but a recipe"
 

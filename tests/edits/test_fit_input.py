@@ -207,3 +207,35 @@ def test_a_net_without_numbers_that_does_not_run(make_net: Callable[[str], nn.Mo
     assert fit_input(net, size=28).changed == []
     with pytest.raises(UsageError, match="does not run on 40x40"):
         fit_input(net, size=40)
+
+
+class HalfFunctional(nn.Module):
+    """A block whose shortcut shrinks by a function: its stride is not the layer's alone."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(3, 8, 3, stride=2, padding=1)
+        self.conv = nn.Conv2d(8, 8, 3, stride=2, padding=1)
+        self.last = nn.Conv2d(8, 8, 3, stride=2, padding=1)
+        self.head = nn.Linear(8, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.stem(x)
+        x = self.conv(x) + nn.functional.avg_pool2d(x, 2)
+        return self.head(self.last(x).mean((2, 3)))
+
+
+def test_a_stride_that_cannot_change_alone_is_put_back() -> None:
+    outcome = fit_input(HalfFunctional(), size=8)
+    assert [change.name for change in outcome.changed] == ["stem", "last"]
+    assert outcome.kept == [("conv", "another stride here breaks the forward")]
+    assert outcome.model.conv.stride == (2, 2)
+    assert outcome.model(torch.zeros(2, 3, 8, 8)).shape == (2, 4)
+
+
+def test_a_layer_used_twice_is_no_place_to_halve() -> None:
+    relu, conv = nn.ReLU(), nn.Conv2d(8, 8, 3, padding=1)
+    net = nn.Sequential(nn.Conv2d(3, 8, 1), relu, conv, relu, conv, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 2))
+    outcome = fit_input(net, size=32)
+    assert outcome.changed == []
+    assert outcome.kept == [("", "the last map stays 32 wide: there is no place where it can be halved")]

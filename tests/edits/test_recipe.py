@@ -106,7 +106,7 @@ def test_nothing_is_evaluated(tmp_path: Path) -> None:
 
 def test_bars_in_brackets_and_quotes_do_not_split() -> None:
     assert split_steps("a(x='|', y=[\"|\"]) | b") == ["a(x='|', y=[\"|\"])", "b"]
-    assert split_steps(r"a(x='\\') | b(y='\'|')") == [r"a(x='\\')", r"b(y='\'|')"]
+    assert split_steps(r"a(x='\\') | b(y='\'|') | c") == [r"a(x='\\')", r"b(y='\'|')", "c"]
 
 
 def test_a_whole_recipe() -> None:
