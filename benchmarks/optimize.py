@@ -25,11 +25,10 @@ import torch_pruning as tp
 
 from danlu.codec import load_saved
 from danlu.data import Source, load_data
-from danlu.deploy import bench, export_onnx, predict, quantize_int8
+from danlu.deploy import bench, calibration_batches, export_onnx, predict, quantize_int8
 from danlu.files import write_json
 from danlu.metrics import paired_difference
 from danlu.runs import environment
-from danlu.search.measure import calibration
 from danlu.train import TrainConfig, fit
 from danlu.zoo import create
 
@@ -99,7 +98,7 @@ def score(file: Path, source: Source, baseline: Path) -> dict[str, Any]:
 def finish(net: torch.nn.Module, source: Source, home: Path, recipe: str) -> Path:
     """Export and quantise as a careful engineer would."""
     fp32 = export_onnx(net, home / "fp32.onnx", input=source.input, classes=source.classes, recipe=recipe)
-    return Path(quantize_int8(fp32, home / "int8.onnx", calibration(source)))
+    return Path(quantize_int8(fp32, home / "int8.onnx", calibration_batches(source.train, source.input)))
 
 
 def pruned(net: torch.nn.Module, source: Source, ratio: float) -> torch.nn.Module:

@@ -77,8 +77,9 @@ class Neighbours:
         if graph is not None:
             self._read(graph, part)
             return
-        children = list(part) if isinstance(part, nn.Sequential) else list(part.children())
-        if isinstance(part, nn.Sequential):
+        in_order = isinstance(part, nn.Sequential) and type(part).forward is nn.Sequential.forward
+        children = list(part) if in_order else list(part.children())  # type: ignore[call-overload]
+        if in_order:
             for left, right in zip([None, *children], [*children, None], strict=True):
                 self._link(left, right)
         else:

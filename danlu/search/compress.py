@@ -11,13 +11,13 @@ from torch import nn
 
 from ..codec import load_saved, save
 from ..data import batches, load_data
-from ..deploy import export_onnx, int8_report, predict, quantize_int8
+from ..deploy import calibration_batches, export_onnx, int8_report, predict, quantize_int8
 from ..edits import edit, parse
 from ..errors import UsageError
 from ..files import replacing, write_json
 from ..runs import Run
 from ..train import TrainConfig, fit
-from .measure import calibration, count, latencies
+from .measure import count, latencies
 from .trainer import Teacher, has_norm, settings
 
 
@@ -74,7 +74,7 @@ def compress(
             export("fine-tuned with distillation", net)
         last = files[-1][1]
         if int8:
-            small = quantize_int8(last, run.path / "int8.onnx", calibration(source))
+            small = quantize_int8(last, run.path / "int8.onnx", calibration_batches(source.train, source.input))
             kept += [{"what": f"int8: {name}", "why": why} for name, why in int8_report(small).kept]
             files.append(("int8", small, net))
         timed = latencies([file for _, file, _ in files], 1, 6.0)

@@ -13,7 +13,7 @@ from .. import __version__
 from ..codec import save
 from ..cost import advise, profile
 from ..data import Source
-from ..deploy import bench, export_onnx, int8_report, quantize_int8
+from ..deploy import bench, calibration_batches, export_onnx, int8_report, quantize_int8
 from ..files import replacing, write_json
 from ..metrics import paired_difference
 from ..runs import environment
@@ -22,7 +22,7 @@ from ..units import show_bytes
 from .candidate import Candidate, overrun
 from .choose import Deployable, in_the_way, winner
 from .context import Search
-from .measure import Cost, calibration, latencies
+from .measure import Cost, latencies
 from .space import Proposal
 from .stages import data_at
 from .trainer import Trainer
@@ -58,7 +58,7 @@ def deployables(search: Search, trainer: Trainer) -> tuple[list[Deployable], dic
             fp32 = export_onnx(
                 net, home / "fp32.onnx", input=source.input, classes=source.classes, recipe=candidate.proposal.recipe
             )  # fmt: skip
-        int8 = quantize_int8(fp32, home / "int8.onnx", calibration(source))
+        int8 = quantize_int8(fp32, home / "int8.onnx", calibration_batches(source.train, source.input))
         kept[str(int8)] = [{"what": name, "why": why} for name, why in int8_report(int8).kept]
         files = [fp32, int8]
         timed = latencies([search.baseline_file, *files], search.threads, min(3.0, 0.015 * search.clock.total))[1:]

@@ -1,16 +1,14 @@
 """What a candidate costs, measured on its exported file before it is trained: latency and bytes do not depend on the weights."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from torch import nn
 
 from ..cost import profile
-from ..data import Source, batches
 from ..data.spec import Input
 from ..deploy import bench, export_onnx, quantize_int8
 from .space import Proposal
@@ -39,14 +37,6 @@ def noise(input: Input, count: int = 8) -> list[np.ndarray]:
     """Calibration for a network without trained weights: only its cost is asked for."""
     generator = np.random.default_rng(0)
     return [generator.standard_normal((1, *input.shape), dtype=np.float32) for _ in range(count)]
-
-
-def calibration(source: Source, count: int = 256, batch: int = 32) -> Iterable[np.ndarray]:
-    """Training images as the network sees them, for int8 calibration."""
-    for done, (x, _) in enumerate(batches(source.train, source.input, batch, shuffle=True, seed=0)):
-        if done * batch >= count:
-            return
-        yield np.ascontiguousarray(x.numpy())
 
 
 def count(model: nn.Module, input: Input) -> tuple[int, int]:
@@ -91,8 +81,3 @@ def measure(
             Cost(precision, str(file), file.stat().st_size, median * scale, low * scale, high * scale, ratio, macs, params)
         )  # fmt: skip
     return costs
-
-
-def example(input: Input) -> torch.Tensor:
-    """An input of batch 1, for tracing."""
-    return torch.zeros(1, *input.shape)

@@ -136,6 +136,16 @@ class Untraced(TwoUsers):
         return self.norm(y) if y.sum() > 0 else y
 
 
+class OutOfOrder(nn.Sequential):
+    """Looks like a sequence, and is none; nor can it be traced."""
+
+    def __init__(self) -> None:
+        super().__init__(nn.Conv2d(3, 3, 1), nn.BatchNorm2d(3))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self[0](self[1](x)) if x.sum() > -1e9 else x
+
+
 class Own(nn.Conv2d):
     def forward(self, x: Tensor) -> Tensor:
         return super().forward(x).abs()
@@ -162,6 +172,7 @@ def parametrised() -> nn.Module:
         (TwoConvs, "follows several layers"),
         (ReadsWeight, "feeds something else"),
         (Untraced, "cannot be traced"),
+        (OutOfOrder, "cannot be traced"),
         (no_statistics, "no running statistics"),
         (hooked, "a hook watches"),
         (parametrised, "parametrised"),
