@@ -16,6 +16,7 @@ import subprocess
 import sys
 import time
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -157,26 +158,33 @@ def main() -> None:
     parser.add_argument("--work", type=Path, default=Path("bench-optimize"))
     parser.add_argument("--out", type=Path)
     parser.add_argument("--minutes", type=float, default=20.0)
+    parser.add_argument("--only", choices=("danlu", "prune", "small"))
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     work, seconds, seed = options.work, 60 * options.minutes, options.seed
     data = work / "cifar10-10k"
     make_subset(options.archive, data, seed)
-    file = work / "parts.json"
-    parts: dict[str, Any] = json.loads(file.read_text()) if file.exists() else {}
+    parts: dict[str, dict[str, Any]] = {}
+
+    def part(name: str, make: Callable[[], dict[str, Any]]) -> None:
+        """Make a part that has no result yet; with --only the others wait for a later call."""
+        file = work / f"{name}.json"
+        if file.exists():
+            parts[name] = json.loads(file.read_text())
+        elif options.only in (None, name):
+            parts[name] = make()
+            write_json(file, parts[name])
+
+    part("danlu", lambda: danlu_part(data, work, options.minutes, seed))
     if "danlu" not in parts:
-        parts["danlu"] = danlu_part(data, work, options.minutes, seed)
-        write_json(file, parts)
+        raise SystemExit("the rivals need danlu's part first")
     run = Path(parts["danlu"]["run"])
-    saved = load_saved(run / "baseline")
-    source = load_data(data, size=saved.input.size, seed=seed)
+    source = load_data(data, seed=seed).with_input(load_saved(run / "baseline").input)
     spent = {row["name"]: row["seconds"] for row in parts["danlu"]["stages"]}
-    if "prune" not in parts:
-        parts["prune"] = prune_part(run, source, work, seconds - spent["baseline"], seed)
-        write_json(file, parts)
-    if "small" not in parts:
-        parts["small"] = small_part(run, source, work, seconds, seed)
-        write_json(file, parts)
+    part("prune", lambda: prune_part(run, source, work, seconds - spent["baseline"], seed))
+    part("small", lambda: small_part(run, source, work, seconds, seed))
+    if len(parts) < 3:
+        return
     ours = score(
         Path(parts["danlu"]["best"]["file"]), load_data(data, size=load_saved(run).input.size, seed=seed), run / "baseline.onnx"
     )

@@ -38,7 +38,7 @@ def entrants(feasible: Sequence[Candidate], limits: Limits, baseline: Cost, coun
     """Draw `count` candidates for training: in turn the largest network at each target weight, from the family used least.
 
     Within a family more multiply-accumulates at the same weight have been the better network; between families no such
-    order is known, so each gets its turn.
+    order is known, so each gets its turn. Both kinds take part, pruned baselines and small nets, where both fit.
     """
     targets = TARGETS_LIMITED if is_limited(limits) else TARGETS_OPEN
     chosen: list[Candidate] = []
@@ -47,8 +47,13 @@ def entrants(feasible: Sequence[Candidate], limits: Limits, baseline: Cost, coun
     for turn in range(count):
         if not pool:
             break
+        kinds = {c.proposal.pruned for c in chosen}
+        if turn == 1 and len({c.proposal.pruned for c in feasible} - kinds) == 1:
+            pool_now = [c for c in pool if c.proposal.pruned not in kinds]
+        else:
+            pool_now = pool
         target = targets[turn % len(targets)]
-        light = [c for c in pool if weight(c, limits, baseline) <= target] or pool
+        light = [c for c in pool_now if weight(c, limits, baseline) <= target] or pool_now
         fewest = min(used[c.proposal.family] for c in light)
         best = max((c for c in light if used[c.proposal.family] == fewest), key=lambda c: c.costs[0].macs)
         chosen.append(best)

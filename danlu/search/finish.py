@@ -165,8 +165,10 @@ def describe(recipe: str, cost: Cost, val: float, test: float) -> dict[str, Any]
     return {"recipe": recipe, **cost.to_json(), "val_accuracy": val, "accuracy": test}
 
 
-def steps(search: Search, chosen: Chosen, baseline: dict[str, Any], best: dict[str, Any]) -> list[dict[str, Any]]:
-    """What each step bought: the baseline, the smaller network in fp32, the precision it ships in. Accuracies on validation."""
+def steps(
+    search: Search, chosen: Chosen, baseline: dict[str, Any], best: dict[str, Any], distilled: bool
+) -> list[dict[str, Any]]:
+    """What each step bought: baseline, smaller network in fp32, the precision it ships in. Accuracies on validation."""
 
     def row(name: str, recipe: str, cost: Cost, accuracy: float) -> dict[str, Any]:
         return {
@@ -178,7 +180,8 @@ def steps(search: Search, chosen: Chosen, baseline: dict[str, Any], best: dict[s
     rows = [row("baseline", baseline["recipe"], search.baseline_cost, baseline["val_accuracy"])]
     fp32 = next((c for c in candidate.costs if c.precision == "fp32"), None)
     if candidate.id != 0 and fp32 is not None:
-        name = "channels pruned, fine-tuned with distillation" if candidate.proposal.pruned else "smaller network, distilled"
+        name = "channels pruned, fine-tuned" if candidate.proposal.pruned else "smaller network"
+        name += " with distillation" if distilled else ""
         rows.append(row(name, candidate.proposal.recipe, fp32, candidate.accuracy["fp32"]))
     if chosen.pick.cost.precision == "int8":
         rows.append(row("int8", best["recipe"], chosen.pick.cost, chosen.pick.accuracy))
@@ -250,7 +253,7 @@ def finish(search: Search, trainer: Trainer, command: str) -> dict[str, Any]:
         "test": test,
         "candidates": [row for c in [*state.candidates, *([candidate] if candidate.id == 0 else [])] for row in c.rows()],
         "failed": [{"recipe": c.proposal.recipe, "why": c.why} for c in state.candidates if c.status == "failed"],
-        "steps": steps(search, chosen, baseline, best),
+        "steps": steps(search, chosen, baseline, best, trainer.distils(new.macs)),
         "curves": curves(search, chosen),
         "layers": {"baseline": before.to_json(), "best": after.to_json()},
         "advice": [vars(a) for a in advise(after)],

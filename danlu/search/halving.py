@@ -20,7 +20,7 @@ ETA = 3
 SHORTEST_RUNG_SECONDS = 6.0
 
 
-def plan(seconds: float, available: int, most: int = 6) -> tuple[int, float, int]:
+def plan(seconds: float, available: int, most: int = 5) -> tuple[int, float, int]:
     """(entrants, seconds of the first rung, rungs) that fill `seconds`.
 
     With n entrants and r rungs a rung costs n / eta**i x (eta**i - eta**(i-1)) x t, so all cost about n t (1 + (r-1) 2/3).

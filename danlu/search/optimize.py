@@ -27,9 +27,11 @@ from .finish import finish
 from .stages import check_baseline, halve, make_baseline, train_finalists
 from .state import State
 from .survey import survey
-from .trainer import Trainer
+from .trainer import Trainer, affords_teacher
 
 SHORTEST_SECONDS = 20.0
+# About what a finalist gets to train; decides whether the teacher's time is worth it.
+FINALIST_SHARE = 0.55
 
 
 @dataclass(frozen=True)
@@ -143,8 +145,12 @@ def _run(search: Search, model: str | None, weights: str | None, command: str) -
     tune = state.baseline.get("tune", {})
     config = TrainConfig(seconds=1.0, seed=search.seed, **tune)
     trainer = Trainer(
-        search.source, net, input, config, search.folder / "candidates", search.device, search.seed, search.stop, search.log
-    )
+        search.source, net, input, config, search.folder / "candidates", search.device, search.seed, search.stop, search.log,
+        distils=lambda macs: affords_teacher(
+            FINALIST_SHARE * search.clock.total, len(search.source.train), state.baseline["speed"],
+            search.baseline_cost.macs, macs,
+        ),
+    )  # fmt: skip
     if state.phase == "measure":
         survey(search, trainer)
     if state.phase == "halve":

@@ -1,5 +1,7 @@
 """The stages of a search before the choice: a baseline, candidates measured untrained, the promising ones trained."""
 
+import copy
+import statistics
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -24,7 +26,7 @@ from .measure import Cost, count, latencies
 from .trainer import Trainer, keep, settings
 
 # Shares of the time. What is left after them trains the finalists; the end is kept free for the choice and the report.
-BASELINE, HALVE = 0.27, 0.16
+BASELINE, HALVE = 0.25, 0.10
 
 
 def make_baseline(search: Search, model: str | None, weights: str | None) -> None:
@@ -59,6 +61,7 @@ def make_baseline(search: Search, model: str | None, weights: str | None) -> Non
         done = fit(net, source, config, run=home, resume=resume, device=search.device, stop=search.stop, log=search.log)
         net = done.model
         keep(done, home, source)
+        state.baseline["speed"] = statistics.median(row["images_per_second"] for row in done.history)
         state.baseline["tune"] = {"precision": done.tune.precision, "memory_format": done.tune.memory_format}
     elif not (home / "model.json").exists():
         save(net, home, input=source.input, classes=source.classes)
@@ -67,6 +70,8 @@ def make_baseline(search: Search, model: str | None, weights: str | None) -> Non
     accuracy, _ = search.accuracy(search.baseline_file, "val", source)
     median, low, high, _ = latencies([search.baseline_file], search.threads, min(2.0, 0.02 * search.clock.total))[0]
     cost = Cost("fp32", str(search.baseline_file), search.baseline_file.stat().st_size, median, low, high, 1.0, macs, params)
+    if "speed" not in state.baseline:
+        state.baseline["speed"] = 64 / ladder.step_seconds(copy.deepcopy(net), source.input, 64, search.device)
     state.baseline.update(ready=True, accuracy=accuracy, cost=cost.to_json())
     if accuracy < 1.5 / len(source.classes):
         search.log("the baseline is little better than chance: more --time or more images would help")

@@ -22,7 +22,7 @@ from .space import Proposal, proposals
 from .trainer import Trainer
 
 # The stage's share of the time; short searches need a larger one to measure anything.
-SHARE, SHORT_SHARE, SHORT_SECONDS = 0.08, 0.18, 25.0
+SHARE, SHORT_SHARE, SHORT_SECONDS = 0.05, 0.18, 25.0
 # Latency grows slower than MACs: every layer has a cost of its own.
 LATENCY_POWER = 0.7
 # Predictions that overrun a limit by more than this are not worth an export.

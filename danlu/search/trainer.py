@@ -54,15 +54,34 @@ def keep(done: Fit, home: Path, source: Source) -> None:
     write_json(home / "history.json", done.history)
 
 
+# A teacher's forward pass is paid for only when the student sees every image this often all the same.
+DISTILLED_EPOCHS = 60
+
+
+def affords_teacher(seconds: float, images: int, teacher_speed: float, teacher_macs: int, macs: int) -> bool:
+    """Whether a student that trains for `seconds` should be distilled.
+
+    A training step costs about three forward passes, of the student; a teacher adds one of its own, often the larger part. A
+    student short of time learns more from more steps; one with time to spare learns more from the teacher.
+    `teacher_speed` is the images/s at which the teacher itself was trained; the student's is predicted from the MACs.
+    """
+    speed = teacher_speed * 3 * teacher_macs / (3 * macs + teacher_macs)
+    return speed * seconds / images >= DISTILLED_EPOCHS
+
+
 class Trainer:
-    """Builds candidates and trains them for a number of seconds in all; a second call goes on where the first stopped."""
+    """Builds candidates and trains them for a number of seconds in all; a second call goes on where the first stopped.
+
+    `distils(macs)` says whether a student of so many MACs is worth the teacher's time.
+    """
 
     def __init__(
         self, source: Source, baseline: nn.Module, baseline_input: Input, config: TrainConfig, folder: Path, device: str,
-        seed: int, stop: Callable[[], bool] | None, log: Callable[[str], None],
+        seed: int, stop: Callable[[], bool] | None, log: Callable[[str], None], distils: Callable[[int], bool] = lambda _: True,
     ) -> None:  # fmt: skip
         self.source, self.baseline, self.config = source, baseline, config
         self.folder, self.device, self.seed, self.stop, self.log = folder, device, seed, stop, log
+        self.distils = distils
         folded = edit(baseline, "fold_bn").model.eval()
         self.teacher = Teacher(folded, baseline_input.size).eval().requires_grad_(False)
 
@@ -93,9 +112,12 @@ class Trainer:
         source = self.at(candidate.proposal.size)
         model = self.build(candidate.proposal)
         config = replace(settings(model, len(source.train), self.config, candidate.proposal.pruned), seconds=seconds)
+        teacher = self.teacher if self.distils(candidate.costs[0].macs) else None
+        if teacher is None:
+            config = replace(config, label_smoothing=0.1)
         resume = (home / "checkpoints").exists()
         done = fit(
-            model, source, config, run=home, teacher=self.teacher, resume=resume, device=self.device, stop=self.stop, log=self.log
+            model, source, config, run=home, teacher=teacher, resume=resume, device=self.device, stop=self.stop, log=self.log
         )  # fmt: skip
         keep(done, home, source)
         return done

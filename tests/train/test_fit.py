@@ -216,7 +216,7 @@ def test_a_time_budget_is_kept_by_the_clock(
         now[0] += 0.1
 
     done = fit(net(), few, config(seconds=10.0), on_step=on_step)
-    assert 95 <= done.steps <= 101
+    assert 95 <= done.steps <= 103
     assert 9.0 <= done.seconds <= 10.3
     assert done.steps == done.plan.total
     assert done.plan.changes
