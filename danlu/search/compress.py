@@ -1,18 +1,19 @@
 """Apply a chain of edits to a trained model, fine-tune with the untouched model as teacher, export, and measure every step."""
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from ..codec import load_saved, save
 from ..data import batches, load_data
 from ..deploy import calibration_batches, export_onnx, int8_report, predict, quantize_int8
 from ..edits import edit, parse
+from ..edits.chain import check
 from ..errors import UsageError
 from ..files import replacing, write_json
 from ..runs import Run
@@ -45,6 +46,12 @@ def compress(
     source = load_data(data, seed=seed).with_input(saved.input)
     if source.classes != saved.classes:
         raise UsageError(f"the model knows the classes {list(saved.classes)[:8]}, the data has {list(source.classes)[:8]}")
+    example = torch.zeros(1, *source.input.shape)
+
+    def feed() -> Iterator[tuple[Tensor, Tensor]]:
+        return batches(source.train, source.input, 64, shuffle=True, seed=seed)
+
+    check(parse(edits), {"example": example, "batches": feed}, saved.recipe)
     with Run.create(out, f"{source.name}-compressed") as run:
         run.write_config({"verb": "compress", "model": str(model), "data": str(data), "edits": edits, "seed": seed,
                           "seconds": seconds, "epochs": epochs, "lr": lr})  # fmt: skip
@@ -58,10 +65,7 @@ def compress(
         export("before", saved.model)
         net, kept = saved.model, []
         for step in parse(edits):
-            outcome = edit(
-                net, str(step), example=torch.zeros(1, *source.input.shape),
-                batches=lambda: batches(source.train, source.input, 64, shuffle=True, seed=seed),
-            )  # fmt: skip
+            outcome = edit(net, str(step), example=example, batches=feed)
             net = outcome.model
             kept += [{"what": f"{step.name}: {name}", "why": why} for name, why in outcome.kept]
             log(f"{step}: {outcome}")
