@@ -167,7 +167,7 @@ def reserve(search: Search) -> float:
     that of exports, quantisation and drawing on two cores.
     """
     images = 2 * len(search.source.val) + 1.5 * len(search.source.test)
-    return 9.0 + 0.8 * images * search.baseline_cost.latency_ms / 1000 + 0.03 * search.clock.total
+    return 7.0 + 0.8 * images * search.baseline_cost.latency_ms / 1000 + 0.03 * search.clock.total
 
 
 def _as_trained(source: Source, model: str, trust: bool) -> Source:
