@@ -202,7 +202,11 @@ def main() -> None:
         print(f"{name:40} {100 * row['accuracy']:.2f} % ({change})  {size}  {speed}")
     if options.out:
         command = "python benchmarks/optimize.py " + " ".join(sys.argv[1:])
-        kept = {key: parts["danlu"][key] for key in ("baseline", "best", "budget", "test", "seconds", "stages")}
+        kept = {key: parts["danlu"][key] for key in ("budget", "test", "seconds", "stages", "speedup")}
+        for key in ("baseline", "best"):
+            kept[key] = {name: value for name, value in parts["danlu"][key].items() if name != "file"}
+        for row in rows.values():
+            row.pop("file")
         about = {"command": command, "date": time.strftime("%Y-%m-%d"), "seed": seed, "minutes": options.minutes}
         write_json(options.out, {**about, "machine": environment(), "danlu": kept, "rows": rows})
 

@@ -5,6 +5,7 @@ import json
 import os
 import platform
 import re
+import shlex
 import sys
 import time
 from pathlib import Path
@@ -93,7 +94,7 @@ def environment() -> dict[str, Any]:
         except metadata.PackageNotFoundError:
             versions[name] = "not installed"
     return {"python": platform.python_version(), "system": platform.platform(), "processor": processor(), "cores": os.cpu_count(),
-            "versions": versions, "command": " ".join(sys.argv)}  # fmt: skip
+            "versions": versions, "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])}  # fmt: skip
 
 
 def processor() -> str:
