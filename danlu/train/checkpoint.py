@@ -34,6 +34,12 @@ class Checkpoints:
         self.folder = folder
         self._log = log
         self.last, self.previous, self.best = (folder / f"{name}.safetensors" for name in ("last", "previous", "best"))
+        self._last_is_whole = False
+
+    def clear(self) -> None:
+        """Forget the checkpoints of another training, so that none of them is ever fallen back to."""
+        for path in (self.last, self.previous, self.best):
+            path.unlink(missing_ok=True)
 
     def write(self, tensors: Tensors, facts: dict[str, Any]) -> None:
         """Make `tensors` and `facts` the newest checkpoint. Raises DanluError when the disk refuses; the old one stays."""
@@ -42,9 +48,11 @@ class Checkpoints:
         data = save(tensors, {"format": FORMAT, "state": text, "sha256": digest(text, tensors)})
         with replacing(self.last) as temp:
             temp.write_bytes(data)
-            # From here to the end of the block the newest complete checkpoint has the name `previous`.
-            if self.last.exists():
+            # From here to the end of the block the newest whole checkpoint has the name `previous`; so a damaged one may not
+            # take that name.
+            if self._last_is_whole:
                 os.replace(self.last, self.previous)
+        self._last_is_whole = True
 
     def write_best(self, weights: Tensors) -> None:
         """Store the best weights."""
@@ -62,6 +70,7 @@ class Checkpoints:
             except (OSError, SafetensorError, ValueError, KeyError, TypeError) as error:
                 self._log(f"checkpoint {path} cannot be used ({error}); going back to the one before it")
                 continue
+            self._last_is_whole = path == self.last
             return tensors, facts
         if found:
             raise DanluError(f"no checkpoint in {self.folder} is whole; start the training again without resuming")

@@ -4,6 +4,7 @@ import math
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
+from ..data.augment import LEVELS
 from ..errors import UsageError, unknown
 from .optimizers import optimizers
 from .schedules import schedules
@@ -134,7 +135,5 @@ class TrainConfig:
         choice("schedule", schedules.names())
         choice("precision", PRECISIONS)
         choice("memory_format", MEMORY_FORMATS)
-        from ..data.augment import LEVELS
-
         choice("augment", LEVELS)
         return wrong

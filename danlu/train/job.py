@@ -70,6 +70,8 @@ def prepare(
     resume: bool, device: str, say: Callable[[str], None],
 ) -> Job:  # fmt: skip
     """Copy, check, resume, tune, plan. `model` and `teacher` stay as they are."""
+    if not len(source.train) or not len(source.val):
+        raise UsageError(f"training needs images to train on and to validate on, got {len(source.train)} and {len(source.val)}")
     task = classify(
         source.classes, label_smoothing=config.label_smoothing, temperature=config.temperature, alpha=config.alpha
     )  # fmt: skip
@@ -106,11 +108,15 @@ def prepare(
             plan = plan.resized(plan.total, state.step)
             state.stopped_early, state.worse = False, 0
         say(f"resumed at step {state.step:,} of {plan.total:,}")
-    return Job(
+    job = Job(
         source=source, config=config, task=task, device=device, batch=batch, tune=tune, state=state, teacher=teacher, plan=plan,
         clock=clock, store=store, train=partial(train, channels_last=tune.channels_last),
         val=partial(feed, source.val, channels_last=tune.channels_last),
     )  # fmt: skip
+    if store and saved is None:
+        store.clear()
+        job.checkpoint()  # what autotune decided must outlive even an early death
+    return job
 
 
 def private_copy(model: nn.Module, what: str, source: Source, task: Task, device: str) -> nn.Module:

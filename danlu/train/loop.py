@@ -31,6 +31,7 @@ from .config import TrainConfig
 from .evaluate import validate
 from .interrupt import Interrupts
 from .job import Job, prepare
+from .memory import kept_memory
 from .plan import Clock, replan
 from .randomness import private_randomness, seed_step
 from .result import Fit
@@ -71,10 +72,9 @@ def fit(
     """
     say = log or (lambda text: None)
     clock = Clock()
-    with Interrupts(stop) as interrupts, private_randomness(device):
+    with Interrupts(stop) as interrupts, private_randomness(device), kept_memory(device):
         job = prepare(model, source, config, clock, run=run, teacher=teacher, resume=resume, device=device, say=say)
         state, task, options = job.state, job.task, config.to_json()
-        job.checkpoint()
         good = state.snapshot()
         clock.begin()
         while state.step < job.plan.total and not state.stopped_early:

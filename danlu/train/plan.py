@@ -173,7 +173,11 @@ def replan(plan: Plan, clock: Clock, step: int, seconds: float) -> Plan:
     if not late and not early:
         return plan
     total = affordable(plan, clock, step, seconds)
-    return plan.resized(min(total, plan.total) if late else max(total, plan.total), step)
+    plan = plan.resized(min(total, plan.total) if late else max(total, plan.total), step)
+    # A plan that was made for a much faster machine would look, and save, too seldom.
+    cheap = clock.validation_seconds / max(VALIDATION_SHARE * clock.step_seconds, 1e-9)
+    every = min(plan.every, max(math.ceil(cheap), math.ceil(plan.total / LOOKS)))
+    return replace(plan, every=every, save=save_interval(every, clock.step_seconds))
 
 
 def validation_interval(total: int, per_epoch: int, batch: int, val_images: int, *, by_epoch: bool) -> int:

@@ -50,3 +50,16 @@ def test_exports_to_onnx_with_a_free_batch(tmp_path):
     for batch in (1, 5):
         x = torch.randn(batch, 3, 7, 6)
         np.testing.assert_array_equal(session.run(None, {"input": x.numpy()})[0], shortcut(x).numpy())
+
+
+@pytest.mark.parametrize("size", [7, 8])
+@pytest.mark.parametrize("stride", [1, 2, 3])
+def test_training_gives_the_same_values_and_gradients(size: int, stride: int) -> None:
+    layer = PadShortcut(3, 5, stride=stride)
+    one, two = (torch.randn(2, 3, size, size, generator=torch.Generator().manual_seed(0)).requires_grad_() for _ in range(2))
+    a, b = layer.train()(one), layer.eval()(two)
+    assert torch.equal(a, b)
+    weight = torch.randn(a.shape)
+    (a * weight).sum().backward()
+    (b * weight).sum().backward()
+    assert torch.equal(one.grad, two.grad)

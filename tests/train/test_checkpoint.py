@@ -115,6 +115,18 @@ def test_killed_between_two_renames(store: Checkpoints, monkeypatch: pytest.Monk
     assert float(found["a.weight"].mean()) == 2
 
 
+def test_a_damaged_one_never_takes_the_place_of_a_whole_one(store: Checkpoints, monkeypatch: pytest.MonkeyPatch) -> None:
+    store.write(tensors(1), {"step": 1})
+    store.write(tensors(2), {"step": 2})
+    flip_byte(store.last, 0.9)
+    resumed = Checkpoints(store.folder, lambda text: None)
+    assert resumed.read()[1] == {"step": 1}  # type: ignore[index]
+    resumed.write(tensors(3), {"step": 3})
+    assert store.read()[1] == {"step": 3}  # type: ignore[index]
+    flip_byte(store.last, 0.9)
+    assert store.read()[1] == {"step": 1}  # type: ignore[index]
+
+
 def test_full_disk_leaves_the_old_one(store: Checkpoints, monkeypatch: pytest.MonkeyPatch) -> None:
     store.write(tensors(1), {"step": 1})
 

@@ -1,6 +1,7 @@
 """`fit`: it learns, repeats itself exactly, keeps the best weights, and survives what goes wrong."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -203,12 +204,18 @@ def test_a_model_that_does_not_fit_is_refused_before_work(few: Source, config: C
     assert said == []
 
 
+def test_no_validation_images(few: Source, net: Make, config: Config) -> None:
+    with pytest.raises(UsageError, match="got 160 and 0"):
+        fit(net(), replace(few, val=few.val.only(np.arange(0))), config(epochs=1))
+
+
 def test_a_time_budget_is_kept_by_the_clock(
     few: Source, net: Make, config: Config, monkeypatch: pytest.MonkeyPatch
 ) -> None:  # fmt: skip
-    """On a clock where a step takes 0.1 s, first estimated at far less: about 100 steps fit into 10 s."""
-    from danlu.train import plan
+    """On a clock where a step takes 0.1 s, first estimated at a hundredth of it: about 100 steps fit into 10 s."""
+    from danlu.train import Tune, job, plan
 
+    monkeypatch.setattr(job, "autotune", lambda *_, **__: Tune("fp32", "nchw", {"fp32 nchw": 32_000.0}))
     now = [0.0]
     monkeypatch.setattr(plan, "perf_counter", lambda: now[0])
 
@@ -220,7 +227,8 @@ def test_a_time_budget_is_kept_by_the_clock(
     assert 9.0 <= done.seconds <= 10.3
     assert done.steps == done.plan.total
     assert done.plan.changes
-    assert done.history[-1]["lr"] < 0.01 * max(row["lr"] for row in done.history)
+    assert len(done.history) >= 5
+    assert done.history[-1]["lr"] < 0.05 * max(row["lr"] for row in done.history)
 
 
 def test_stop_without_a_run_folder(few: Source, net: Make, config: Config) -> None:
