@@ -1,6 +1,6 @@
 """What the data costs: reading, augmenting and normalising a batch, as a share of a ResNet-20 training step on CIFAR-10.
 
-    python benchmarks/data_cost.py ../shared/data/cifar10.zip --out docs/results/data_cost.json
+    python benchmarks/data_cost.py DATA/cifar10.zip --out docs/results/data_cost.json
 
 After the first look, images come decoded out of the cache. Each round times `batches` alone (random crop, flip, normalisation)
 for some steps, then danlu's whole training loop; the share is the one over the other, the median over rounds. What the first look

@@ -1,6 +1,6 @@
 """`danlu optimize` against two rivals on a 10,000-image subset of CIFAR-10, each with the same data and the same time.
 
-    python benchmarks/optimize.py ../shared/data/cifar10.zip --work bench-optimize --out docs/results/optimize.json
+    python benchmarks/optimize.py DATA/cifar10.zip --work bench-optimize --out docs/results/optimize.json
 
 (danlu) the whole command with its own baseline, under limits of 1/8 of the baseline's file and 1/5 of its latency.
 (a)     torch-pruning + fine-tuning + onnxruntime int8, by hand, on danlu's baseline, for the time danlu had left after it.

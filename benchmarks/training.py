@@ -1,6 +1,6 @@
 """Training speed, end to end with data loading: danlu's `fit` against a plain PyTorch loop, in one interleaved run.
 
-    python benchmarks/training.py ../shared/data --out docs/results/training.json
+    python benchmarks/training.py DATA --out docs/results/training.json
 
 The plain loop is the one of the tutorials: a Dataset that opens each image with Pillow, crops, flips, makes a tensor of it and
 normalises it, a DataLoader, fp32, NCHW, SGD with momentum, zero_grad / backward / step, the loss read with .item() at every
