@@ -1,29 +1,41 @@
 """Freed memory is kept during a training: a tensor that is made again touches no new pages."""
 
 import platform
-import resource
+import subprocess
+import sys
 
 import pytest
-import torch
 
 from danlu.train.memory import kept_memory
 
-MEGABYTES = 40  # above the size from which glibc otherwise always asks the system anew
+# In a process of its own: where the heap of a long one can no longer grow in place, malloc does not keep large blocks.
+FAULTS = """
+import resource
+import torch
+from danlu.train.memory import kept_memory
 
+megabytes = 40  # above the size from which glibc otherwise always asks the system anew
 
-def faults() -> int:
-    """New pages that making and freeing a tensor touches."""
+def faults():
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-    torch.empty(MEGABYTES * 2**18).fill_(1.0)
+    torch.empty(megabytes * 2**18).fill_(1.0)
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+pages = megabytes * 2**20 // resource.getpagesize()
+outside = min(faults() for _ in range(3))
+with kept_memory("cpu"):
+    inside = max([faults() for _ in range(5)][2:])
+print(outside / pages, inside / pages)
+"""
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc's malloc is asked to keep memory")
 def test_pages_are_touched_once() -> None:
-    pages = MEGABYTES * 2**20 // resource.getpagesize()
-    with kept_memory("cpu"):
-        again = [faults() for _ in range(5)][2:]
-    assert max(again) < 0.05 * pages
+    done = subprocess.run([sys.executable, "-c", FAULTS], capture_output=True, text=True, check=True)
+    outside, inside = map(float, done.stdout.split())
+    if outside < 0.9:
+        pytest.skip("the system gives larger pages here, or keeps them anyway: nothing would be seen")
+    assert inside < 0.05
 
 
 def test_accelerators_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
