@@ -41,11 +41,15 @@ def has_norm(model: nn.Module) -> bool:
 
 
 def settings(model: nn.Module, images: int, base: TrainConfig, pruned: bool) -> TrainConfig:
-    """Optimiser and rate: SGD where batch norm allows high rates, AdamW where not; low rates for pruned nets."""
+    """Optimiser and rate: SGD where batch norm allows high rates, AdamW where not.
+
+    A heavily pruned net learns again rather than being tuned: at 20 epochs after losing 65 % of its channels a ResNet-18 reached
+    73.9 % with 0.04 and 71.9 % with 0.01 (CIFAR-10, 8,500 images, validation).
+    """
     batch = 64 if images < 20_000 else 128
     if not has_norm(model):
         return replace(base, optimizer="adamw", lr=1e-3, weight_decay=0.01, clip=1.0, batch_size=batch)
-    return replace(base, optimizer="sgd", lr=0.01 if pruned else 0.05 * batch / 64, weight_decay=5e-4, batch_size=batch)
+    return replace(base, optimizer="sgd", lr=(0.04 if pruned else 0.05) * batch / 64, weight_decay=5e-4, batch_size=batch)
 
 
 def keep(done: Fit, home: Path, source: Source) -> None:
