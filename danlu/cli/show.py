@@ -48,7 +48,7 @@ def find(name: str) -> "tuple[str, Entry[Any]]":
 def options(kind: str, entry: "Entry[Any]") -> list[dict[str, Any]]:
     """What a recipe may set (of a layer: all its arguments): name, type as text, and the default where there is one."""
     from ..edits._registry import CONTEXT
-    from ..zoo._options import spell as spell_hint
+    from ..literals import spell as spell_hint
 
     found = []
     parameters = inspect.signature(entry.build).parameters if kind == "layers" else entry.options()

@@ -24,7 +24,7 @@ EPOCHS, IMAGES = 10, 40_000
 
 
 def step_seconds(model: nn.Module, input: Input, batch: int, device: str, patience: float = 3.0) -> float:
-    """Seconds of one training step : the fastest of at most 5 after one to warm up, in about `patience` seconds."""
+    """Seconds of one training step: the fastest of at most 5 after one to warm up, in about `patience` seconds."""
     x = torch.randn(batch, *input.shape, device=device).contiguous(memory_format=torch.channels_last)
     y = torch.zeros(batch, dtype=torch.long, device=device)
     model = model.to(device=device, memory_format=torch.channels_last).train()  # type: ignore[call-overload]

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from torch import nn
@@ -47,6 +48,10 @@ class Search:
         self.state.elapsed = self.clock.elapsed
         self.state.stages = list(self.clock.stages)
         self.state.save()
+
+    def beat(self, row: dict[str, Any]) -> None:
+        """Called at every validation of a training: an interruption then costs no more than the time since."""
+        self.save()
 
     # The baseline, as stored by its stage.
 

@@ -85,9 +85,9 @@ def optimize(
 
     `source` is a Source or what `load_data` takes. `time` ("20m" or seconds) is a promise on the wall clock. `model` replaces
     the baseline: a recipe, `module:function`, `timm:NAME` or the folder of a run; `weights` is its weight file. `threads` are
-    those of onnxruntime when latency is measured. `trust` lets a saved `model` run the `module:function` it names.
-    `resume` continues a run folder that was interrupted. `started`
-    (`time.monotonic()`) counts the time from an earlier moment, such as the start of the process.
+    those of onnxruntime when latency is measured. `trust` lets a saved `model` run the `module:function` it names. `resume`
+    continues a run folder that was interrupted. `started` (`time.monotonic()`) counts the time from an earlier moment, such
+    as the start of the process.
 
     Always returns a model: `Result.met` is False when no candidate keeps the budget, and the result says what stands in the way.
     Raises: UsageError for unusable data, recipe, weights, budget or time.
@@ -150,6 +150,7 @@ def _run(search: Search, model: str | None, weights: str | None, command: str) -
             FINALIST_SHARE * search.clock.total, len(search.source.train), state.baseline["speed"],
             search.baseline_cost.macs, macs,
         ),
+        on_epoch=search.beat,
     )  # fmt: skip
     if state.phase == "measure":
         survey(search, trainer)

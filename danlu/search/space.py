@@ -59,7 +59,7 @@ def resolutions(size: tuple[int, int], smallest: int = 24) -> list[tuple[int, in
 
 def fitted(base: Call, size: tuple[int, int]) -> str:
     """The recipe of `base` fitted to inputs of `size` (H, W)."""
-    return show([base, Call("fit_input", {"size": max(size)})])
+    return show([base, Call("fit_input", {"size": size[0] if size[0] == size[1] else size})])
 
 
 def proposals(input: Input, baseline_recipe: str | None) -> list[Proposal]:

@@ -3,7 +3,6 @@
 import copy
 import statistics
 import time
-from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -32,19 +31,13 @@ BASELINE, HALVE = 0.25, 0.10
 def make_baseline(search: Search, model: str | None, weights: str | None) -> None:
     """Stage 1: train a reliable net (or take the user's), export it, measure its file."""
     state, source, home = search.state, search.source, search.baseline_home
-    seconds = BASELINE * search.clock.total - (search.clock.elapsed if not state.baseline else 0)
     started = time.monotonic()
     if "recipe" not in state.baseline:
         if model is None:
             recipe = ladder.choose(
-                source.input,
-                len(source.classes),
-                len(source.train),
-                seconds,
-                device=search.device,
-                seed=search.seed,
-                log=search.log,
-            )
+                source.input, len(source.classes), len(source.train), BASELINE * search.clock.total - search.clock.elapsed,
+                device=search.device, seed=search.seed, log=search.log,
+            )  # fmt: skip
         else:
             recipe = model if Path(model).exists() else sized(model, source.input)
         state.baseline = {"recipe": recipe, "ready": False}
@@ -52,13 +45,15 @@ def make_baseline(search: Search, model: str | None, weights: str | None) -> Non
     net, ready = _baseline_net(search, state.baseline["recipe"], weights)
     state.baseline["recipe"] = getattr(net, "danlu_recipe", state.baseline["recipe"])
     if not ready and not (home / "model.json").exists():
-        left = BASELINE * search.clock.total - search.clock.elapsed
-        config = replace(
-            settings(net, len(source.train), TrainConfig(seconds=max(left, 5.0), seed=search.seed), pruned=weights is not None)
-        )
-        search.log(f"training the baseline {state.baseline['recipe']} for {show_seconds(config.seconds or 0)}")
+        # The goal is that of the first start: `fit` counts the seconds of a training over its interruptions.
+        goal = state.plan.setdefault("baseline", max(BASELINE * search.clock.total - search.clock.elapsed, 5.0))
+        config = settings(net, len(source.train), TrainConfig(seconds=goal, seed=search.seed), pruned=weights is not None)
+        search.log(f"training the baseline {state.baseline['recipe']} for {show_seconds(goal)}")
         resume = (home / "checkpoints").exists()
-        done = fit(net, source, config, run=home, resume=resume, device=search.device, stop=search.stop, log=search.log)
+        done = fit(
+            net, source, config, run=home, resume=resume, device=search.device, stop=search.stop, log=search.log,
+            on_epoch=search.beat,
+        )  # fmt: skip
         net = done.model
         keep(done, home, source)
         state.baseline["speed"] = statistics.median(row["images_per_second"] for row in done.history)
@@ -143,10 +138,10 @@ def halve(search: Search, trainer: Trainer) -> None:
         state.phase = "final"
         search.save()
         return
-    if not state.plan:
+    if "entrants" not in state.plan:
         seconds = max(min(HALVE * search.clock.total, 0.5 * search.clock.left), 1.0)
         entering, first, rungs = plan(seconds, len(pool))
-        state.plan = {"entrants": entering, "first": first, "rungs": rungs}
+        state.plan |= {"entrants": entering, "first": first, "rungs": rungs}
         state.live = [c.id for c in entrants(pool, limits, base, entering)]
         search.save()
     study = Study(search.folder / "study.log", search.folder.name, search.seed)
@@ -192,11 +187,14 @@ def train_finalists(search: Search, trainer: Trainer, reserve: float) -> None:
     for position, candidate in enumerate(todo):
         left = search.clock.left - reserve
         share = left if position == len(todo) - 1 else 0.6 * left
-        if share < 2.0 and candidate.rungs:
+        key = f"finalist {candidate.id}"
+        if share < 2.0 and candidate.rungs and key not in state.plan:
             candidate.status = "trained"
             continue
-        goal = candidate.seconds + max(share, 2.0)
-        search.log(f"training finalist {candidate.proposal.recipe} for {show_seconds(max(share, 2.0))}")
+        # As for the baseline: what an interrupted training had is part of its goal, so the goal is set once.
+        goal = state.plan.setdefault(key, candidate.seconds + max(share, 2.0))
+        search.save()
+        search.log(f"training finalist {candidate.proposal.recipe} for {show_seconds(goal - candidate.seconds)}")
         done = trainer.train(candidate, goal)
         candidate.rungs.append({"seconds": goal, "accuracy": done.best_accuracy})
         candidate.status = "trained"

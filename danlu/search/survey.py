@@ -122,8 +122,8 @@ def group(found: list[Proposal], done: list[Candidate], weigh: Callable[[Cost], 
 
 
 def cheaper(search: Search, proposal: Proposal) -> bool:
-    """Whether a proposal has fewer MACs and parameters than the baseline, and can fit the limits whatever is done to it."""
-    limits, base, source = search.limits, search.baseline_cost, search.source
+    """Whether a proposal has fewer MACs and parameters than the baseline."""
+    base, source = search.baseline_cost, search.source
     if proposal.pruned:
         return True
     try:
@@ -133,9 +133,7 @@ def cheaper(search: Search, proposal: Proposal) -> bool:
         search.log(f"  {proposal.recipe} left out: {error}")
         return False
     macs, params = count(net, replace(source.input, size=proposal.size))
-    # Eight bits are the fewest a weight has in an ONNX file here.
-    fits = (limits.size_bytes is None or params <= 4 * limits.size_bytes) and (limits.macs is None or macs <= 4 * limits.macs)
-    return macs < 0.9 * base.macs and params < base.params and fits
+    return macs < 0.9 * base.macs and params < base.params
 
 
 def measure_one(search: Search, trainer: Trainer, proposal: Proposal, seconds: float) -> Candidate:

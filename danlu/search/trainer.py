@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -82,10 +83,11 @@ class Trainer:
     def __init__(
         self, source: Source, baseline: nn.Module, baseline_input: Input, config: TrainConfig, folder: Path, device: str,
         seed: int, stop: Callable[[], bool] | None, log: Callable[[str], None], distils: Callable[[int], bool] = lambda _: True,
+        on_epoch: Callable[[dict[str, Any]], None] | None = None,
     ) -> None:  # fmt: skip
         self.source, self.baseline, self.config = source, baseline, config
         self.folder, self.device, self.seed, self.stop, self.log = folder, device, seed, stop, log
-        self.distils = distils
+        self.distils, self.on_epoch = distils, on_epoch
         folded = edit(baseline, "fold_bn").model.eval()
         self.teacher = Teacher(folded, baseline_input.size).eval().requires_grad_(False)
 
@@ -121,7 +123,8 @@ class Trainer:
             config = replace(config, label_smoothing=0.1)
         resume = (home / "checkpoints").exists()
         done = fit(
-            model, source, config, run=home, teacher=teacher, resume=resume, device=self.device, stop=self.stop, log=self.log
+            model, source, config, run=home, teacher=teacher, resume=resume, device=self.device, stop=self.stop, log=self.log,
+            on_epoch=self.on_epoch,
         )  # fmt: skip
         keep(done, home, source)
         return done

@@ -6,8 +6,9 @@ from typing import Any, Literal
 import pytest
 
 from danlu.errors import UsageError
+from danlu.literals import fits, spell
 from danlu.registry import Registry
-from danlu.zoo._options import check_options, spell, takes
+from danlu.zoo._options import check_options
 
 
 @pytest.mark.parametrize(
@@ -25,8 +26,8 @@ from danlu.zoo._options import check_options, spell, takes
     ],
 )
 def test_a_value_is_of_the_annotated_type_or_not(hint, good, bad):
-    assert [takes(hint, value) for value in good] == [True] * len(good)
-    assert [takes(hint, value) for value in bad] == [False] * len(bad)
+    assert [fits(value, hint) for value in good] == [True] * len(good)
+    assert [fits(value, hint) for value in bad] == [False] * len(bad)
 
 
 @pytest.mark.parametrize(
