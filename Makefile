@@ -21,7 +21,8 @@ help:
 install: .venv/installed
 
 demo: .venv/installed
-	$(BIN)/danlu optimize digits --max-size 60KB --max-latency 0.05ms --max-drop 0.02 --time 90s --out demo
+	@# 3: on a slow or busy machine the budget may not be met; the report then says what stands in the way.
+	$(BIN)/danlu optimize digits --max-size 60KB --max-latency 0.1ms --max-drop 0.02 --time 90s --out demo || [ $$? -eq 3 ]
 	@echo "Open the report: $$(ls -td demo/*/ | head -1)report.html"
 
 lint: .venv/installed-dev
