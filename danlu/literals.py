@@ -7,7 +7,7 @@ from typing import Any, Literal, Union, get_args, get_origin
 
 
 def fits(value: Any, hint: Any) -> bool:
-    """Whether a literal is of an annotated type: Literal, numbers, text, None, unions, tuples and lists of these."""
+    """Whether a literal is of an annotated type: Literal, numbers, text, None, unions, tuples, lists and dicts of these."""
     origin, inner = get_origin(hint), get_args(hint)
     if hint is Any:
         return True
@@ -21,6 +21,8 @@ def fits(value: Any, hint: Any) -> bool:
         return isinstance(value, tuple | list) and len(value) == len(inner) and all(map(fits, value, inner))
     if origin in (Collection, Sequence, list):
         return isinstance(value, tuple | list | set) and all(fits(item, inner[0]) for item in value)
+    if origin is dict:
+        return isinstance(value, dict) and all(fits(key, inner[0]) and fits(item, inner[1]) for key, item in value.items())
     if hint is float:
         return isinstance(value, int | float) and not isinstance(value, bool)
     if hint is int:
@@ -42,6 +44,8 @@ def say(hint: Any) -> str:
         return "(" + ", ".join(say(choice) for choice in inner) + ")"
     if origin in (Collection, Sequence, list):
         return f"a list of {say(inner[0])}"
+    if origin is dict:
+        return f"a dict of {say(inner[0])} to {say(inner[1])}"
     return words.get(hint, str(hint))
 
 
@@ -50,3 +54,12 @@ def spell(hint: Any) -> str:
     if get_origin(hint) is Literal:
         return " | ".join(repr(argument) for argument in get_args(hint))
     return hint.__name__ if isinstance(hint, type) and not get_args(hint) else re.sub(r"\b(\w+\.)+", "", str(hint))
+
+
+def plain(value: Any) -> bool:
+    """Whether a value is a number, text, True, False, None, or a list, tuple or dict of these: what JSON can hold."""
+    if isinstance(value, dict):
+        return all(plain(key) and plain(item) for key, item in value.items())
+    if isinstance(value, list | tuple):
+        return all(plain(item) for item in value)
+    return value is None or isinstance(value, bool | int | float | str)

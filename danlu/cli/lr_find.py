@@ -16,7 +16,7 @@ def run(
     low: Annotated[float, typer.Option(help="First rate.")] = 1e-6,
     high: Annotated[float, typer.Option(help="Last rate, unless the loss explodes before.")] = 10.0,
     steps: Annotated[int, typer.Option(min=10, help="Steps from the first rate to the last.")] = 100,
-    augment: Annotated[str, typer.Option(help="auto, none, crop or crop+flip.")] = "auto",
+    augment: Annotated[str, typer.Option(help="auto, none, crop, crop+flip or affine.")] = "auto",
     size: Annotated[
         str | None, typer.Option(help="Input size in pixels, 96 or 96x128; chosen from the images if not given.")
     ] = None,

@@ -7,7 +7,10 @@ import importlib
 
 import typer
 
-VERBS = ("optimize", "train", "evaluate", "profile", "advise", "compress", "export", "bench", "lr_find", "check", "list", "show")
+VERBS = (
+    "optimize", "train", "evaluate", "profile", "advise", "compress", "sensitivity", "export", "exits", "bench", "lr_find",
+    "check", "pack", "unpack", "inspect", "list", "show",
+)  # fmt: skip
 
 app = typer.Typer(
     name="danlu",

@@ -28,6 +28,12 @@ def run(
         str | None, typer.Option(help="Input size in pixels, 96 or 96x128; chosen from the images if not given.")
     ] = None,
     resize: Annotated[str | None, typer.Option(help="stretch or short_side_crop; chosen from the images if not given.")] = None,
+    format: Annotated[
+        str, typer.Option(help="The file that ships and that --max-size is for: onnx, or danlu (pruned, shared, entropy coded).")
+    ] = "onnx",
+    edits: Annotated[
+        str | None, typer.Option(help="Your own chain for the winner, e.g. 'prune(sparsity=0.9) | share(bits=5)'.")
+    ] = None,
     threads: Annotated[int, typer.Option(min=1, help="Threads of onnxruntime when latency is measured.")] = 1,
     out: Annotated[Path, typer.Option(help="Folder that run folders are made in.")] = Path("runs"),
     resume: Annotated[Path | None, typer.Option(help="Continue this interrupted run folder.")] = None,
@@ -53,6 +59,7 @@ def run(
             old = resumed_settings(resume)
             data, budget, time, model, weights = old["data"], old["budget"], str(old["time"]), old["model"], old["weights"]
             seed, device, threads = old["seed"], old["device"], old["threads"]
+            format, edits = old["format"], old["edits"]
             size, resize = "x".join(str(s) for s in old["input"]["size"]), old["input"]["resize"]
         if data is None:
             raise UsageError(f"say which images: {EXAMPLE}")
@@ -64,8 +71,8 @@ def run(
         check_device(device)
         result = optimize(
             load(data, size, resize, seed), limits, time, model=model, weights=weights, out=out, resume=resume, seed=seed,
-            device=device, threads=threads, trust=trust, command=shlex.join(["danlu", *sys.argv[1:]]), started=STARTED,
-            log=lambda text: say(text, quiet),
+            device=device, threads=threads, format=format, edits=edits, trust=trust, command=shlex.join(["danlu", *sys.argv[1:]]),
+            started=STARTED, log=lambda text: say(text, quiet),
         )  # fmt: skip
         give(result.to_json(), as_json, lambda: show(result.data))
         if not result.met:
@@ -112,4 +119,6 @@ def show(data: dict[str, Any]) -> None:
     if data["budget"]["in_the_way"]:
         console.print(f"In the way: {data['budget']['in_the_way']}", markup=False)
     console.print(f"{show_seconds(data['seconds'])}. Model: {new['file']}", markup=False)
+    if new.get("onnx", new["file"]) != new["file"]:
+        console.print(f"What it unpacks to, and what the accuracy and latency are of: {new['onnx']}", markup=False)
     console.print(f"Report: {data['run']}/report.html", markup=False)

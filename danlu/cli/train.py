@@ -34,6 +34,9 @@ def run(
     batch_size: Annotated[int | None, option("128", "Images a step.", min=1)] = None,
     optimizer: Annotated[str | None, option("sgd", "sgd, adam or adamw.")] = None,
     lr: Annotated[float | None, option("by optimizer and batch size", "Highest learning rate.")] = None,
+    rates: Annotated[
+        str | None, option("1", "Factors on the rate by parameter name, 0 freezes, the last match counts: '*=0,fc.*=10'.")
+    ] = None,
     momentum: Annotated[float | None, option("0.9", "Momentum of sgd.")] = None,
     nesterov: Annotated[bool | None, option("nesterov", "Nesterov momentum.", "--nesterov/--no-nesterov")] = None,
     weight_decay: Annotated[float | None, option("0.0005", "On weights, not on biases and normalisation.")] = None,
@@ -49,7 +52,7 @@ def run(
     ema: Annotated[float | None, option("0.0", "Decay of an average of the weights, kept in their place; 0 is off.")] = None,
     patience: Annotated[int | None, option("0", "Stop after this many validations without a better one; 0 is off.")] = None,
     clip: Annotated[float | None, option("0.0", "Largest norm of the gradient; 0 is off.")] = None,
-    augment: Annotated[str | None, option("auto", "auto, none, crop or crop+flip.")] = None,
+    augment: Annotated[str | None, option("auto", "auto, none, crop, crop+flip or affine.")] = None,
     precision: Annotated[str | None, option("auto", "fp32, bf16, or auto: the fastest here.")] = None,
     memory_format: Annotated[str | None, option("auto", "nchw, channels_last, or auto: the fastest here.")] = None,
     teacher: Annotated[str | None, typer.Option(help="Distil from this run folder or saved model.")] = None,
@@ -76,6 +79,7 @@ def run(
         given = {
             "epochs": epochs, "seconds": parse_seconds(time) if time else None, "steps": steps, "batch_size": batch_size,
             "optimizer": optimizer, "lr": lr, "momentum": momentum, "nesterov": nesterov, "weight_decay": weight_decay,
+            "rates": factors(rates) if rates is not None else None,
             "schedule": schedule, "warmup": warmup, "period": period, "gamma": gamma,
             "milestones": shares(milestones) if milestones else None, "power": power, "label_smoothing": label_smoothing,
             "ema": ema, "patience": patience, "clip": clip, "augment": augment, "precision": precision,
@@ -181,6 +185,22 @@ def shares(text: str) -> tuple[float, ...]:
         return tuple(float(part) for part in text.split(","))
     except ValueError:
         raise UsageError(f"milestones {text!r} not understood; write shares of the training, e.g. 0.5,0.75") from None
+
+
+def factors(text: str) -> dict[str, float]:
+    """ "*=0,fc.*=10" -> {"*": 0.0, "fc.*": 10.0}."""
+    from ..errors import UsageError
+
+    found: dict[str, float] = {}
+    for part in filter(None, text.split(",")):
+        pattern, _, factor = part.rpartition("=")
+        try:
+            found[pattern.strip()] = float(factor)
+        except ValueError:
+            pattern = ""
+        if not pattern.strip():
+            raise UsageError(f"rates {text!r} not understood; write pattern=factor, e.g. '*=0,fc.*=10'") from None
+    return found
 
 
 def line(row: dict[str, Any]) -> str:

@@ -3,17 +3,16 @@
 Input `input` [batch, C, H, W] float32 normalised, output `logits` [batch, classes]; `batch` is a named free dimension.
 """
 
-import copy
 from collections.abc import Sequence
 from pathlib import Path
 
 import onnx
 import torch
 from torch import Tensor, nn
-from torch.nn.utils import parametrize
 
 from ..data.spec import Input
 from ..edits.fold_bn import fold_bn
+from ..encodings import bake
 from ..errors import DanluError, UsageError
 from ..files import replacing
 from .graph import name_by_module, pool_means, strip
@@ -57,12 +56,7 @@ def export_onnx(
 
 def prepare(model: nn.Module) -> nn.Module:
     """A float32 copy on the CPU in eval mode, with parametrised weights (masks, codebooks, signs) as plain tensors."""
-    plain = copy.deepcopy(model).cpu().float().eval()
-    for module in list(plain.modules()):
-        if parametrize.is_parametrized(module):
-            for name in list(module.parametrizations):  # type: ignore[arg-type]  # a ModuleDict, once parametrised
-                parametrize.remove_parametrizations(module, name, leave_parametrized=True)
-    return plain
+    return bake(model).cpu().float().eval()
 
 
 def check_answer(model: nn.Module, input: Input, classes: Sequence[str]) -> None:

@@ -5,8 +5,10 @@ Facts, checked by `tests/edits/test_contract.py`:
     exact     the outputs in eval mode stay equal
     needs     a subset of "weights", "example", "batches". An edit that needs no weights is a structure edit: it gives the
               same net again when a saved model is rebuilt from its recipe. The others are recovered from tensor shapes.
-    reduces   a subset of "params", "macs", "latency", "memory": what it is for, not a promise (the card has numbers)
+    reduces   a subset of "params", "macs", "latency", "memory", "size" (bytes of the .danlu file): what it is for, not a
+              promise (the card has numbers)
     paper     "arxiv:1234.56789", a DOI, or a citation in words
+    layers    True when it puts other layers in, which are stored with the net: see `blueprint.py`
     first     True for a structure edit that must come before any edit that needs weights (see `chain.py`)
 
 The name of an edit is the name of its function, of its file and of its card. An edit is

@@ -5,7 +5,6 @@
 Source: Ioffe & Szegedy 2015, https://arxiv.org/abs/1502.03167 (section 3.1, inference). Card: fold_bn.md
 """
 
-import copy
 from collections.abc import Collection
 
 import torch
@@ -13,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.utils import parametrize
 
+from ._penalties import without_penalties
 from ._registry import edits
 from ._trace import Neighbours
 from .surgery import Change, Outcome, brief, check_skip, count_params, is_skipped, set_module
@@ -35,7 +35,7 @@ def fold_bn(model: nn.Module, *, skip: Collection[str] = ()) -> Outcome:
     """
     check_skip(model, skip)
     before = count_params(model)
-    model = copy.deepcopy(model)
+    model = without_penalties(model)
     outcome = Outcome(model)
     neighbours = Neighbours(model)
     for name, norm in list(model.named_modules()):

@@ -27,6 +27,7 @@ from torch.nn import functional as F
 from ..errors import UsageError
 from ._channels import ROOTS, Graph, Group, same_function, tensors
 from ._check import check_choice
+from ._penalties import without_penalties
 from ._registry import edits
 from ._trace import FORWARD_ERRORS
 from .surgery import Change, Outcome, brief, check_skip, count_params
@@ -85,6 +86,7 @@ def prune_channels(
     if importance == "taylor" and batches is None:
         raise UsageError('prune_channels(importance="taylor") needs batches: a callable that gives an iterator of (x, y)')
     check_skip(model, skip)
+    model = without_penalties(model)
     example = example[:2]
     work = _working_copy(model, example)
     if importance == "taylor" and batches is not None:

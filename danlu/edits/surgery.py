@@ -4,7 +4,9 @@ import copy
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 
+import torch
 from torch import nn
+from torch.nn.utils import parametrize
 
 from ..errors import UsageError, unknown
 
@@ -44,8 +46,13 @@ class Outcome:
 
 
 def count_params(model: nn.Module) -> int:
-    """Numbers in the parameters of `model`; a shared one counts once."""
-    return sum(parameter.numel() for parameter in model.parameters())
+    """Numbers in the weights of `model`; a shared parameter counts once, an encoded weight as the tensor it stands for."""
+    plain = sum(parameter.numel() for name, parameter in model.named_parameters() if "parametrizations." not in name)
+    for module in model.modules():
+        if parametrize.is_parametrized(module):
+            with torch.no_grad():
+                plain += sum(getattr(module, name).numel() for name in module.parametrizations)  # type: ignore[union-attr]
+    return plain
 
 
 def brief(module: nn.Module) -> str:

@@ -9,7 +9,6 @@
 Source: Wu & He 2018, Group normalization, https://arxiv.org/abs/1803.08494. Card: swap_norm.md
 """
 
-import copy
 from collections.abc import Collection
 from typing import Any, Literal
 
@@ -20,6 +19,7 @@ from torch.nn.modules.instancenorm import _InstanceNorm
 
 from ..errors import UsageError
 from ._check import check_choice
+from ._penalties import without_penalties
 from ._registry import edits
 from ._trace import Neighbours
 from .fold_bn import FOLDS, fold, name_of, why_not
@@ -98,7 +98,7 @@ def _remove(model: nn.Module, skip: Collection[str]) -> Outcome:
     """Put nn.Identity in the place of every norm; the layer before it takes over what it can."""
     check_skip(model, skip)
     before = count_params(model)
-    model = copy.deepcopy(model)
+    model = without_penalties(model)
     outcome = Outcome(model)
     neighbours = Neighbours(model)
     for name, norm in list(model.named_modules()):

@@ -91,13 +91,13 @@ def fenced(text: object) -> str:
 def _context(result: dict[str, Any]) -> dict[str, Any]:
     best, base, data = result["best"], result["baseline"], result.get("data") or {}
     test, classes = result.get("test") or {}, [str(name) for name in data.get("classes") or []]
-    file = Path(best.get("file") or "model.onnx").name
+    file = Path(best.get("onnx") or best.get("file") or "model.onnx").name
     listed = ", ".join(code(name) for name in classes[:LISTED_CLASSES])
     if len(classes) > LISTED_CLASSES:
         listed += f" and {len(classes) - LISTED_CLASSES} more, in the file's metadata under `classes`"
     return {
         "name": prose(result["name"]),
-        "lead": f"An image classifier in ONNX, {_lead_size(best)}made by danlu {prose(result.get('danlu') or '')}".rstrip() + ".",
+        "lead": f"{_lead(best)}made by danlu {prose(result.get('danlu') or '')}".rstrip() + ".",
         "verdict": f"**Budget {_sentence(result)}**",
         "rows": _rows(best, base),
         "how_measured": _how_measured(result, test),
@@ -105,6 +105,7 @@ def _context(result: dict[str, Any]) -> dict[str, Any]:
         "form": _form(data),
         "classes": listed,
         "class_count": len(classes),
+        "unpacked": code(Path(best["file"]).name) if best.get("precision") == "danlu" and best.get("file") else "",
         "code": RUN.format(file=fenced(file).replace("\\", "/").replace('"', "")),
         "made": _made(result),
         "steps": _steps(result),
@@ -114,8 +115,13 @@ def _context(result: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _lead_size(best: dict[str, Any]) -> str:
-    return f"{numbers.size(best['size_bytes'])}, " if best.get("size_bytes") is not None else ""
+def _lead(best: dict[str, Any]) -> str:
+    size = numbers.size(best["size_bytes"]) if best.get("size_bytes") is not None else ""
+    if best.get("precision") == "danlu":
+        name = code(Path(best.get("file") or "model.danlu").name)
+        held = f" of {size}" if size else ""
+        return f"An image classifier in {name}, a .danlu file{held} that unpacks to the ONNX file beside it, "
+    return "An image classifier in ONNX, " + (f"{size}, " if size else "")
 
 
 def _sentence(result: dict[str, Any]) -> str:
@@ -183,7 +189,8 @@ def _steps(result: dict[str, Any]) -> list[str]:
         same = step.get("recipe") in (None, "", before)
         recipe = "" if same else f" ({code(step['recipe'])})"
         before = step.get("recipe")
-        lines.append(f"{prose(step['name'])}{recipe}: {', '.join(shown)}".rstrip(": "))
+        note = f"; {prose(step['note'])}" if step.get("note") and result.get("format") == "danlu" else ""
+        lines.append(f"{prose(step['name'])}{recipe}: {', '.join(shown)}{note}".rstrip(": "))
     return lines
 
 

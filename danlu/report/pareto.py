@@ -158,8 +158,8 @@ def _clouds(rows: list[Point], key: str) -> list[dict[str, Any]]:
         for full in (True, False):
             own = [row for row in rows if row.precision == precision and (row.status == "trained") is full]
             if own:
-                shape = "square" if precision == "int8" else "circle"
-                colour = "--int8" if precision == "int8" else "--fp32"
+                shape = {"int8": "square", "danlu": "hexagon"}.get(precision, "circle")
+                colour = {"int8": "--int8", "danlu": "--accent"}.get(precision, "--fp32")
                 found.append(
                     {
                         "type": "scatter",

@@ -38,6 +38,11 @@ class Point:
     id: int | None = None
     rungs: tuple[dict[str, float], ...] = ()
 
+    @property
+    def predicted(self) -> bool:
+        """Whether its size is that of a file nobody made; its accuracy is then that before compression."""
+        return self.precision.endswith("predicted")
+
     def cost(self, key: str) -> float | None:
         """The figure on the horizontal axis; None where a log axis has no place for it."""
         value = getattr(self, key)
@@ -96,8 +101,11 @@ def _input(result: dict[str, Any]) -> Any:
 
 
 def frontier(rows: Sequence[Point], key: str) -> list[Point]:
-    """The points that no other beats: none is at most as costly and at least as accurate. By rising cost."""
-    known = [row for row in rows if row.accuracy is not None and row.cost(key) is not None]
+    """The points that no other beats: none is at most as costly and at least as accurate. By rising cost.
+
+    A candidate that was not packed has no file, so it beats none.
+    """
+    known = [row for row in rows if not row.predicted and row.accuracy is not None and row.cost(key) is not None]
     known.sort(key=lambda row: (row.cost(key), -(row.accuracy or 0)))
     kept: list[Point] = []
     for row in known:

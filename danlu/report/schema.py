@@ -12,10 +12,13 @@ from ..errors import UsageError
 
 
 class Model(TypedDict, total=False):
-    """An exported file: `accuracy` is on test, by onnxruntime; `val_accuracy` on validation."""
+    """A file that ships: `accuracy` is on test, by onnxruntime; `val_accuracy` on validation.
+
+    `onnx` is the ONNX file that was run: `file` itself, or what a .danlu file unpacks to.
+    """
 
     recipe: Required[str]
-    precision: str  # "fp32" or "int8"
+    precision: str  # "fp32", "int8" or "danlu"
     accuracy: float | None
     val_accuracy: float | None
     size_bytes: int | None
@@ -25,6 +28,7 @@ class Model(TypedDict, total=False):
     macs: int | None
     params: int | None
     file: str
+    onnx: str
 
 
 class Check(TypedDict):
@@ -88,7 +92,7 @@ class Candidate(TypedDict, total=False):
 
     id: int
     recipe: Required[str]
-    precision: str
+    precision: str  # as a model's, or "danlu, predicted" where nothing was packed
     size: list[int]  # [H, W]
     params: int | None
     macs: int | None
@@ -112,6 +116,7 @@ class Step(TypedDict, total=False):
     latency_ms: float | None
     macs: float | None
     params: float | None
+    note: str  # what file the size is of, or how it was computed
 
 
 class Result(TypedDict, total=False):
@@ -124,6 +129,8 @@ class Result(TypedDict, total=False):
     time_budget: float
     seed: int
     threads: int
+    format: str  # the file that ships: "onnx" (also when absent) or "danlu"
+    edits: str | None  # the user's own chain
     command: str
     date: str
     machine: dict[str, Any] | None

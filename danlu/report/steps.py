@@ -1,21 +1,26 @@
 """What each step bought, and where the time went: bars drawn by the page itself, readable without a script."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from . import numbers
 
+TINY = 0.1  # of the track: a shorter bar is enlarged
+
 
 @dataclass(frozen=True)
 class Bar:
-    """One measure after a step: `now` and `was` in [0, 1] of the largest."""
+    """One measure after a step: `now` and `was` in [0, 1] of the largest, `zoom` times enlarged; `total` since the first step."""
 
     label: str
     value: str
     change: str
     now: float
     was: float
+    zoom: int = 1
+    total: str = ""
 
 
 @dataclass(frozen=True)
@@ -27,10 +32,14 @@ class Stop:
     bars: list[Bar]
     accuracy: str
     accuracy_change: str
+    note: str = ""
 
 
 def waterfall(steps: list[dict[str, Any]] | None) -> list[Stop]:
-    """What each step bought. Bars are linear in bytes and milliseconds: what is left of a bar is what is left of the cost."""
+    """What each step bought. Bars are linear in bytes and milliseconds: what is left of a bar is what is left of the cost.
+
+    A step whose whole bar would be a few pixels is drawn 10, 100, ... times larger, and says so.
+    """
     stops: list[Stop] = []
     measures: tuple[tuple[str, str, Callable[[float | None], str], str, str], ...] = (
         ("size_bytes", "Size", numbers.size, "smaller", "larger"),
@@ -47,13 +56,20 @@ def waterfall(steps: list[dict[str, Any]] | None) -> list[Stop]:
             words = ""
             if was is not None:
                 sign = numbers.MINUS if now < was else "+"
-                words = "unchanged" if now == was else f"{sign}{show(abs(now - was))}, {numbers.change(was, now, less, more)}"
-            bars.append(Bar(label, show(now), words, now / whole, (was if was is not None else now) / whole))
+                words = numbers.change(was, now, less, more)
+                if words != "unchanged":
+                    words = f"{sign}{show(abs(now - was))}, {words}"
+            first = (steps or [{}])[0].get(key)
+            total = f"{numbers.times(first / now)} in all" if key == "size_bytes" and i > 1 and first and first > now else ""
+            larger = max(now, was if was is not None else now) / whole
+            zoom = 10 ** math.floor(-math.log10(larger)) if 0 < larger < TINY else 1
+            old = was if was is not None else now
+            bars.append(Bar(label, show(now), words, zoom * now / whole, zoom * old / whole, zoom, total))
         now, was = step.get("accuracy"), last.get("accuracy")
         moved = numbers.points(now - was) if now is not None and was is not None else ""
         recipe = step.get("recipe") or ""
         recipe = "" if recipe == last.get("recipe") else recipe
-        stops.append(Stop(step["name"], recipe, bars, numbers.percent(now), moved))
+        stops.append(Stop(step["name"], recipe, bars, numbers.percent(now), moved, step.get("note") or ""))
     return stops
 
 

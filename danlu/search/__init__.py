@@ -2,5 +2,6 @@
 
 from .budget import Budget
 from .optimize import Result, optimize
+from .sensitivity import Sensitivity, sensitivity
 
-__all__ = ["Budget", "Result", "optimize"]
+__all__ = ["Budget", "Result", "Sensitivity", "optimize", "sensitivity"]

@@ -13,7 +13,11 @@ STATUSES = ("measured", "infeasible", "failed", "stopped", "trained", "chosen", 
 
 @dataclass
 class Candidate:
-    """A proposal with its measured costs (one a precision), the accuracies of its rungs and its status."""
+    """A proposal with its measured costs (one a precision), the accuracies of its rungs and its status.
+
+    One that came from another (`parent`; 0 is the baseline) by a `chain` of edits holds the `steps` of the way, as rows of the
+    waterfall, and what the edits `kept` with the reason.
+    """
 
     id: int
     proposal: Proposal
@@ -22,6 +26,10 @@ class Candidate:
     why: str = ""
     rungs: list[dict[str, float]] = field(default_factory=list)
     accuracy: dict[str, float] = field(default_factory=dict)
+    parent: int | None = None
+    chain: str = ""
+    steps: list[dict[str, Any]] = field(default_factory=list)
+    kept: list[dict[str, str]] = field(default_factory=list)
 
     @property
     def rung_accuracy(self) -> float:
@@ -51,6 +59,10 @@ class Candidate:
             "why": self.why,
             "rungs": self.rungs,
             "accuracy": self.accuracy,
+            "parent": self.parent,
+            "chain": self.chain,
+            "steps": self.steps,
+            "kept": self.kept,
         }
 
     @classmethod
@@ -58,7 +70,10 @@ class Candidate:
         """The reverse of `to_json`."""
         proposal = Proposal(data["recipe"], (data["size"][0], data["size"][1]), data["family"], data["pruned"], data["width"])
         costs = [Cost(**cost) for cost in data["costs"]]
-        return cls(data["id"], proposal, costs, data["status"], data["why"], data["rungs"], data["accuracy"])
+        made = cls(data["id"], proposal, costs, data["status"], data["why"], data["rungs"], data["accuracy"])
+        if "parent" in data:
+            made.parent, made.chain, made.steps, made.kept = data["parent"], data["chain"], data["steps"], data["kept"]
+        return made
 
     def rows(self) -> list[dict[str, Any]]:
         """One row a precision, as the report and `--json` show candidates."""

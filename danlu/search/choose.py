@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from .budget import Limits
 from .candidate import Candidate, overrun, relative
-from .measure import Cost
+from .measure import PREDICTED, Cost
 
 # Shares of the limit (or, without limits, of the baseline's cost) that entrants are drawn at, in turn.
 TARGETS_LIMITED = (1.0, 1.0, 0.5)
@@ -118,8 +118,9 @@ def in_the_way(limits: Limits, cost: Cost, drop: float, lightest: Cost) -> str:
         strict=True,
     ):
         if not check.met:
+            known = "is predicted to have" if lightest.precision == PREDICTED else "measured has"
             better = (
-                f" (the lightest candidate measured has {floor})"
+                f" (the lightest candidate {known} {floor})"
                 if floor.got < check.got
                 else ", and no candidate measured is lighter"
             )

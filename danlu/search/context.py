@@ -37,6 +37,18 @@ class Search:
     log: Callable[[str], None]
     stop: Callable[[], bool] | None
     trust: bool = False
+    format: str = "onnx"
+    edits: str | None = None
+
+    @property
+    def danlu(self) -> bool:
+        """Whether the file that ships, and whose size counts, is a .danlu file."""
+        return self.format == "danlu"
+
+    @property
+    def chained(self) -> bool:
+        """Whether a finalist goes through a chain of edits."""
+        return self.danlu or bool(self.edits)
 
     @property
     def folder(self) -> Path:

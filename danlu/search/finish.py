@@ -1,5 +1,6 @@
 """The last stage of a search: export what was trained, choose on validation, confirm the exported file on test, once."""
 
+import json
 import shutil
 import time
 from dataclasses import dataclass, replace
@@ -14,6 +15,8 @@ from ..codec import save
 from ..cost import advise, profile
 from ..data import Source
 from ..deploy import bench, calibration_batches, export_onnx, int8_report, quantize_int8
+from ..edits.recipe import parse
+from ..encodings import bake
 from ..files import replacing, write_json
 from ..metrics import paired_difference
 from ..runs import environment
@@ -39,14 +42,20 @@ class Chosen:
 
 
 def deployables(search: Search, trainer: Trainer) -> tuple[list[Deployable], dict[str, list[dict[str, str]]]]:
-    """Every trained candidate, and the baseline, as exported files: fp32 and int8, each with its validation accuracy."""
+    """Every trained candidate, and the baseline, as exported files: fp32 and int8, each with its validation accuracy.
+
+    Where .danlu files ship, they are there already. After a chain of the user's own only what came out of it is chosen from.
+    """
     base = search.baseline_cost
+    if search.danlu:
+        packed = [search.state.by_id(number) for number in search.state.live]
+        return [Deployable(c, c.costs[0], c.accuracy["danlu"]) for c in packed], {c.costs[0].file: c.kept for c in packed}
     model, _ = search.baseline_model()
     recipe = search.state.baseline["recipe"]
     itself = Candidate(0, Proposal(recipe, search.source.input.size, "baseline"), [base], "baseline")
-    rows = [Deployable(itself, base, search.state.baseline["accuracy"])]
+    rows = [] if search.edits else [Deployable(itself, base, search.state.baseline["accuracy"])]
     kept: dict[str, list[dict[str, str]]] = {}
-    work: list[tuple[Candidate, nn.Module | None, Source]] = [(itself, None, search.source)]
+    work: list[tuple[Candidate, nn.Module | None, Source]] = [] if search.edits else [(itself, None, search.source)]
     for number in search.state.live:
         candidate = search.state.by_id(number)
         work.append((candidate, trainer.saved(candidate), data_at(search.source, candidate.proposal.size)))
@@ -59,7 +68,8 @@ def deployables(search: Search, trainer: Trainer) -> tuple[list[Deployable], dic
                 net, home / "fp32.onnx", input=source.input, classes=source.classes, recipe=candidate.proposal.recipe
             )  # fmt: skip
         int8 = quantize_int8(fp32, home / "int8.onnx", calibration_batches(source.train, source.input))
-        kept[str(int8)] = [{"what": name, "why": why} for name, why in int8_report(int8).kept]
+        kept[str(fp32)] = candidate.kept
+        kept[str(int8)] = candidate.kept + [{"what": name, "why": why} for name, why in int8_report(int8).kept]
         files = [fp32, int8]
         timed = latencies([search.baseline_file, *files], search.threads, min(3.0, 0.015 * search.clock.total))[1:]
         first = candidate.costs[0]
@@ -92,7 +102,10 @@ def choose(search: Search, trainer: Trainer) -> Chosen:
     net = search.baseline_model()[0] if pick.candidate.id == 0 else trainer.saved(pick.candidate)
     save(net, search.folder, input=source.input, classes=source.classes)
     with replacing(search.folder / "model.onnx") as temp:
-        shutil.copyfile(pick.cost.file, temp)
+        shutil.copyfile(Path(pick.cost.file).with_suffix(".onnx"), temp)
+    if search.danlu:
+        with replacing(search.folder / "model.danlu") as temp:
+            shutil.copyfile(pick.cost.file, temp)
     pick.candidate.status = "chosen"
     search.log(f"chosen: {pick.cost.precision} {pick.candidate.proposal.recipe}")
     return Chosen(pick, net, source, kept.get(pick.cost.file, []))
@@ -153,8 +166,9 @@ def final_costs(search: Search, chosen: Chosen) -> tuple[Cost, Cost, list[float]
     files = [search.baseline_file, search.folder / "model.onnx"]
     base, best = bench([str(f) for f in files], threads=search.threads, repeats=1000, seconds=min(5.0, 0.03 * search.clock.total))
     old = replace(search.baseline_cost, latency_ms=base.median_ms, latency_p10_ms=base.p10_ms, latency_p90_ms=base.p90_ms)
+    shipped = search.folder / ("model.danlu" if search.danlu else "model.onnx")
     new = replace(
-        chosen.pick.cost, file=str(files[1]), latency_ms=best.median_ms, latency_p10_ms=best.p10_ms, latency_p90_ms=best.p90_ms,
+        chosen.pick.cost, file=str(shipped), latency_ms=best.median_ms, latency_p10_ms=best.p10_ms, latency_p90_ms=best.p90_ms,
         latency_ratio=best.ratio,
     )  # fmt: skip
     return old, new, [1 / best.ratio_p90, 1 / best.ratio_p10]
@@ -168,18 +182,23 @@ def describe(recipe: str, cost: Cost, val: float, test: float) -> dict[str, Any]
 def steps(
     search: Search, chosen: Chosen, baseline: dict[str, Any], best: dict[str, Any], distilled: bool
 ) -> list[dict[str, Any]]:
-    """What each step bought: baseline, smaller network in fp32, the precision it ships in. Accuracies on validation."""
+    """What each step bought: baseline, smaller network in fp32, the edits on it, the precision it ships in.
+
+    Accuracies are on validation.
+    """
 
     def row(name: str, recipe: str, cost: Cost, accuracy: float) -> dict[str, Any]:
         return {
             "name": name, "recipe": recipe, "accuracy": accuracy, "size_bytes": cost.size_bytes,
-            "latency_ms": cost.latency_ms, "macs": cost.macs, "params": cost.params,
+            "latency_ms": cost.latency_ms, "macs": cost.macs, "params": cost.params, "note": "ONNX file",
         }  # fmt: skip
 
     candidate = chosen.pick.candidate
     rows = [row("baseline", baseline["recipe"], search.baseline_cost, baseline["val_accuracy"])]
     fp32 = next((c for c in candidate.costs if c.precision == "fp32"), None)
-    if candidate.id != 0 and fp32 is not None:
+    if candidate.steps:
+        rows += candidate.steps
+    elif candidate.id != 0 and fp32 is not None:
         name = "channels pruned, fine-tuned" if candidate.proposal.pruned else "smaller network"
         name += " with distillation" if distilled else ""
         rows.append(row(name, candidate.proposal.recipe, fp32, candidate.accuracy["fp32"]))
@@ -189,13 +208,16 @@ def steps(
 
 
 def curves(search: Search, chosen: Chosen) -> list[dict[str, Any]]:
-    """Training curves of the baseline and the winner."""
-    import json
-
+    """Training curves of the baseline, of the winner, and of each step of the chain that led to it."""
     found = []
     homes: list[tuple[str, Path]] = [("baseline", search.baseline_home)]
-    if chosen.pick.candidate.id != 0:
-        homes.append((chosen.pick.candidate.proposal.recipe, search.folder / "candidates" / f"{chosen.pick.candidate.id:03d}"))
+    pick, folder = chosen.pick.candidate, search.folder / "candidates"
+    if pick.parent:
+        homes.append((search.state.by_id(pick.parent).proposal.recipe, folder / f"{pick.parent:03d}"))
+    if pick.chain:
+        homes += [(str(call), folder / f"{pick.id:03d}" / str(k)) for k, call in enumerate(parse(pick.chain))]
+    elif pick.id != 0:
+        homes.append((pick.proposal.recipe, folder / f"{pick.id:03d}"))
     for name, home in homes:
         file = home / "history.json"
         if file.exists():
@@ -213,6 +235,7 @@ def finish(search: Search, trainer: Trainer, command: str) -> dict[str, Any]:
     candidate = chosen.pick.candidate
     baseline = describe(state.baseline["recipe"], old, state.baseline["accuracy"], test["baseline_accuracy"])
     best = describe(candidate.proposal.recipe, new, chosen.pick.accuracy, test["accuracy"])
+    best["onnx"] = str(search.folder / "model.onnx")
     # Shares are of the baseline as measured in this last run, turn by turn with the winner.
     limits = search.budget.limits(old.size_bytes, old.latency_ms, old.macs)
     checks = limits.checks(new.size_bytes, new.latency_ms, new.macs)
@@ -222,7 +245,7 @@ def finish(search: Search, trainer: Trainer, command: str) -> dict[str, Any]:
     model, _ = search.baseline_model()
     before, after = (
         profile(model, search.source.input.shape, time=True),
-        profile(chosen.model, chosen.source.input.shape, time=True),
+        profile(bake(chosen.model), chosen.source.input.shape, time=True),
     )
     result: dict[str, Any] = {
         "danlu": __version__,
@@ -235,6 +258,8 @@ def finish(search: Search, trainer: Trainer, command: str) -> dict[str, Any]:
         "machine": environment(),
         "threads": search.threads,
         "data": data_facts(search.source),
+        "format": search.format,
+        "edits": search.edits,
         "budget": {
             "text": search.budget.to_json(),
             "max_size_bytes": limits.size_bytes, "max_latency_ms": limits.latency_ms, "max_macs": limits.macs,

@@ -13,6 +13,9 @@ from ..data.spec import Input
 from ..deploy import bench, export_onnx, quantize_int8
 from .space import Proposal
 
+# The precision of a candidate that was not packed: its size is what its .danlu file is predicted to have.
+PREDICTED = "danlu, predicted"
+
 
 @dataclass(frozen=True)
 class Cost:
@@ -63,8 +66,12 @@ def measure(
     *,
     threads: int,
     seconds: float,
+    packed: Callable[[nn.Module], int] | None = None,
 ) -> list[Cost]:
     """Export `proposal` untrained in fp32 and int8 and measure both against the baseline's file, interleaved.
+
+    `packed` predicts the bytes of the .danlu file where that is what ships: its size is the one that counts, and since it
+    unpacks to fp32 there is no other precision.
 
     `baseline` is its file and its latency in ms: the latency of a candidate is ratio x that, so that a change in the
     machine's speed between two measurements does not decide between candidates.
@@ -72,12 +79,14 @@ def measure(
     model = make()
     macs, params = count(model, input)
     fp32 = export_onnx(model, folder / "fp32.onnx", input=input, classes=classes, recipe=proposal.recipe, check=False)
-    int8 = quantize_int8(fp32, folder / "int8.onnx", noise(input))
-    timed = latencies([baseline[0], fp32, int8], threads, seconds)[1:]
+    if packed is not None:
+        forms = [(PREDICTED, fp32, packed(model))]
+    else:
+        int8 = quantize_int8(fp32, folder / "int8.onnx", noise(input))
+        forms = [("fp32", fp32, fp32.stat().st_size), ("int8", int8, int8.stat().st_size)]
+    timed = latencies([baseline[0], *(file for _, file, _ in forms)], threads, seconds)[1:]
     costs = []
-    for precision, file, (median, low, high, ratio) in zip(("fp32", "int8"), (fp32, int8), timed, strict=True):
+    for (precision, file, size), (median, low, high, ratio) in zip(forms, timed, strict=True):
         scale = ratio * baseline[1] / median
-        costs.append(
-            Cost(precision, str(file), file.stat().st_size, median * scale, low * scale, high * scale, ratio, macs, params)
-        )  # fmt: skip
+        costs.append(Cost(precision, str(file), size, median * scale, low * scale, high * scale, ratio, macs, params))
     return costs

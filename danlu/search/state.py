@@ -23,6 +23,7 @@ class State:
     live: list[int] = field(default_factory=list)
     rung: int = 0
     plan: dict[str, float] = field(default_factory=dict)
+    attempts: list[int] = field(default_factory=list)
     done: bool = False
 
     def save(self) -> None:
@@ -32,7 +33,7 @@ class State:
             {
                 "phase": self.phase, "elapsed": self.elapsed, "stages": self.stages, "baseline": self.baseline,
                 "candidates": [c.to_json() for c in self.candidates], "live": self.live, "rung": self.rung, "plan": self.plan,
-                "done": self.done,
+                "attempts": self.attempts, "done": self.done,
             },
         )  # fmt: skip
 

@@ -8,17 +8,24 @@ is predicted to fit is measured next, family by family, until the stage's time i
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 import torch
+from torch import nn
 
+from ..edits.recipe import parse
 from ..errors import DanluError, UsageError
 from ..units import show_bytes, show_count
 from ..zoo import create
 from .candidate import Candidate, overrun, relative
+from .chain import Editor
 from .choose import is_limited
 from .context import Search
+from .ladder import predicted_bytes
 from .measure import Cost, count, measure
+from .shipped import pack
 from .space import Proposal, proposals
+from .stages import data_at
 from .trainer import Trainer
 
 # The stage's share of the time; short searches need a larger one to measure anything.
@@ -143,8 +150,9 @@ def measure_one(search: Search, trainer: Trainer, proposal: Proposal, seconds: f
     folder.mkdir(parents=True, exist_ok=True)
     try:
         costs = measure(
-            proposal, lambda: trainer.build(proposal), replace(source.input, size=proposal.size), source.classes,
+            proposal, lambda: edited(search, trainer, proposal), replace(source.input, size=proposal.size), source.classes,
             (search.baseline_file, search.baseline_cost.latency_ms), folder, threads=search.threads, seconds=seconds,
+            packed=packed_as(search, proposal, folder) if search.danlu else None,
         )  # fmt: skip
     except DanluError as error:
         search.log(f"  {proposal.recipe} left out: {error}")
@@ -155,3 +163,19 @@ def measure_one(search: Search, trainer: Trainer, proposal: Proposal, seconds: f
         f"{show_count(lightest.macs)} MACs"
     )
     return Candidate(number, proposal, costs)
+
+
+def edited(search: Search, trainer: Trainer, proposal: Proposal) -> nn.Module:
+    """The untrained network of a proposal, with the user's chain applied: what it costs in the end."""
+    net = trainer.build(proposal)
+    if not search.edits:
+        return net
+    return Editor(data_at(search.source, proposal.size), search.seed).all_at_once(net, parse(search.edits))
+
+
+def packed_as(search: Search, proposal: Proposal, folder: Path) -> Callable[[nn.Module], int]:
+    """How the bytes of a proposal's .danlu file are predicted: after the user's chain by packing it, else by the usual rung."""
+    if not search.edits:
+        return predicted_bytes
+    input = replace(search.source.input, size=proposal.size)
+    return lambda net: pack(net, folder / "predicted.danlu", input, search.source.classes, proposal.recipe)

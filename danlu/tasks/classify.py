@@ -5,6 +5,9 @@
 The second term stands only where there is a teacher; KL is the mean over the images of a batch. T^2 keeps the gradients of the
 soft targets at the size of the hard ones.
 
+A net with early exits gives the logits of all of them while it trains, [B, E, K]; its loss is the weighted mean of theirs,
+sum_e w_e loss_e / sum_e w_e, so that a usual learning rate stays one.
+
 Source: Hinton et al. 2015, https://arxiv.org/abs/1503.02531; label smoothing: Szegedy et al. 2015,
 https://arxiv.org/abs/1512.00567.
 """
@@ -23,12 +26,16 @@ from ._registry import Task, tasks
 
 @dataclass(frozen=True)
 class Classify(Task):
-    """Shape: outputs [B, K] logits of the K `classes`, targets int64 [B]."""
+    """Shape: outputs [B, K] logits of the K `classes`, or [B, E, K] of E exits; targets int64 [B].
+
+    `exit_weights` are those of the exits in the loss; all weigh the same without.
+    """
 
     classes: tuple[str, ...]
     label_smoothing: float = 0.0
     temperature: float = 4.0
     alpha: float = 0.9
+    exit_weights: tuple[float, ...] = ()
 
     primary = "accuracy"
     higher_is_better = True
@@ -43,6 +50,12 @@ class Classify(Task):
             )
 
     def loss(self, outputs: Tensor, targets: Tensor, teacher: Tensor | None = None) -> Tensor:
+        if outputs.ndim == 3:
+            weights = self.exit_weights or (1.0,) * outputs.shape[1]
+            if len(weights) != outputs.shape[1]:
+                raise UsageError(f"{len(weights)} exit weights are not those of a net with {outputs.shape[1]} exits")
+            losses = [weight * self.loss(outputs[:, i], targets, teacher) for i, weight in enumerate(weights)]
+            return torch.stack(losses).sum() / sum(weights)
         if teacher is None:
             return functional.cross_entropy(outputs, targets, label_smoothing=self.label_smoothing)
         soft = distillation(outputs, teacher, self.temperature)
@@ -52,7 +65,8 @@ class Classify(Task):
         return (1 - self.alpha) * hard + self.alpha * soft
 
     def score(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        return (outputs.argmax(1) == targets).sum()
+        last = outputs[:, -1] if outputs.ndim == 3 else outputs
+        return (last.argmax(1) == targets).sum()
 
     def decode(self, outputs: Tensor) -> list[dict[str, Any]]:
         """The most likely class and its probability: [{"class": "rose", "probability": 0.93}, ...]."""
@@ -61,9 +75,16 @@ class Classify(Task):
 
 
 @tasks()
-def classify(classes: Sequence[str], *, label_smoothing: float = 0.0, temperature: float = 4.0, alpha: float = 0.9) -> Classify:
+def classify(
+    classes: Sequence[str],
+    *,
+    label_smoothing: float = 0.0,
+    temperature: float = 4.0,
+    alpha: float = 0.9,
+    exit_weights: Sequence[float] = (),
+) -> Classify:
     """One class per image."""
-    return Classify(tuple(classes), label_smoothing, temperature, alpha)
+    return Classify(tuple(classes), label_smoothing, temperature, alpha, tuple(exit_weights))
 
 
 def distillation(student: Tensor, teacher: Tensor, temperature: float) -> Tensor:

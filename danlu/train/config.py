@@ -1,7 +1,7 @@
 """How to train: the settings of `fit`, checked all at once."""
 
 import math
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 from ..data.augment import LEVELS
@@ -12,6 +12,7 @@ from .schedules import schedules
 PRECISIONS = ("auto", "fp32", "bf16")
 MEMORY_FORMATS = ("auto", "nchw", "channels_last")
 BUDGETS = ("epochs", "seconds", "steps")
+MOST_RATE = 1e6  # a multiplier above it is a mistake
 
 
 @dataclass(frozen=True)
@@ -20,6 +21,8 @@ class TrainConfig:
 
     batch_size        images a step
     optimizer, lr     a name in `optimizers`; None takes its default rate for the batch size
+    rates             factors on the learning rate by shell pattern of parameter names; 0 freezes, the last match counts:
+                      {"*": 0, "fc.*": 1, "features.0.*": 10}. Running statistics of norms are no parameters and go on
     momentum, nesterov
                       of SGD
     weight_decay      on weights; biases and normalisation do not decay
@@ -30,7 +33,7 @@ class TrainConfig:
     ema               decay of the exponential average of the weights that is validated and kept; 0 is off
     patience          stop after this many validations without a better one; 0 is off
     clip              largest norm of the gradient; 0 is off
-    augment           "auto", "none", "crop", "crop+flip": see `danlu.data.Augment`
+    augment           "auto", "none", "crop", "crop+flip", "affine": see `danlu.data.Augment`
     precision, memory_format
                       "auto" times them on this machine and takes the fastest
     temperature, alpha
@@ -46,6 +49,7 @@ class TrainConfig:
     batch_size: int = 128
     optimizer: str = "sgd"
     lr: float | None = None
+    rates: dict[str, float] = field(default_factory=dict)
     momentum: float = 0.9
     nesterov: bool = True
     weight_decay: float = 5e-4
@@ -84,7 +88,7 @@ class TrainConfig:
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> "TrainConfig":
         """The reverse of `to_json`. Raises UsageError for a setting that does not exist."""
-        known = {field.name for field in fields(cls)}
+        known = {setting.name for setting in fields(cls)}
         for name in data:
             if name not in known:
                 raise unknown("training setting", name, known)
@@ -117,6 +121,9 @@ class TrainConfig:
         number("batch_size", 1, forever, "a whole number from 1", whole=True)
         if self.lr is not None:
             number("lr", above, forever, "above 0, or None")
+        factors = self.rates.items() if isinstance(self.rates, dict) else [("", -1)]
+        if not all(isinstance(name, str) and name and _factor(value) for name, value in factors):
+            wrong.append(f"rates must map patterns of parameter names to factors from 0 to {MOST_RATE:g}, got {self.rates!r}")
         for name in ("momentum", "label_smoothing", "ema"):
             number(name, 0, below, "from 0 and below 1")
         for name in ("weight_decay", "clip", "warmup"):
@@ -137,3 +144,8 @@ class TrainConfig:
         choice("memory_format", MEMORY_FORMATS)
         choice("augment", LEVELS)
         return wrong
+
+
+def _factor(value: object) -> bool:
+    """Whether a value can multiply a learning rate."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= MOST_RATE

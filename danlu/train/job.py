@@ -23,7 +23,7 @@ from .state import State
 Feed = Callable[..., Iterator[tuple[Tensor, Tensor]]]
 TUNE_SECONDS, TUNE_SHARE = 6.0, 0.04
 # Settings that a resumed training must share with its checkpoint: the order and the number of images hang on them.
-FIXED = ("batch_size", "seed", "optimizer", "augment", "ema")
+FIXED = ("batch_size", "seed", "optimizer", "augment", "ema", "rates")
 BATCH_NORMS = nn.modules.batchnorm._BatchNorm
 
 
@@ -73,7 +73,8 @@ def prepare(
     if not len(source.train) or not len(source.val):
         raise UsageError(f"training needs images to train on and to validate on, got {len(source.train)} and {len(source.val)}")
     task = classify(
-        source.classes, label_smoothing=config.label_smoothing, temperature=config.temperature, alpha=config.alpha
+        source.classes, label_smoothing=config.label_smoothing, temperature=config.temperature, alpha=config.alpha,
+        exit_weights=getattr(model, "exit_weights", ()),
     )  # fmt: skip
     model = private_copy(model, "model", source, task, device)
     teacher = None if teacher is None else private_copy(teacher, "teacher", source, task, device).requires_grad_(False)
@@ -163,7 +164,7 @@ def check_resumed(facts: dict[str, Any], config: TrainConfig, tune: Tune, source
     """Raise UsageError when a checkpoint is of other data, or of settings that cannot change; log those that may and did."""
     if facts["data"] != [source.fingerprint, len(source.train)]:
         raise UsageError("the checkpoint was made from other training images; resume with the same data, or start a new run")
-    old, new = facts["config"], config.to_json()
+    old, new = TrainConfig.from_json(facts["config"]).to_json(), config.to_json()
     fixed = [f"{name} was {old[name]!r} and is now {new[name]!r}" for name in FIXED if old[name] != new[name]]
     for name in ("precision", "memory_format"):
         if new[name] not in ("auto", getattr(tune, name)):

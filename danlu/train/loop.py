@@ -23,6 +23,7 @@ import torch
 from torch import Tensor, nn
 
 from ..data import Source
+from ..encodings import advance, settled
 from ..errors import DanluError
 from ..units import show_seconds
 from .autotune import Tune
@@ -81,6 +82,7 @@ def fit(
             epoch, start = divmod(state.step, job.plan.per_epoch)
             for x, y in job.train(epoch=epoch, start=start):
                 seed_step(config.seed, state.step, device)
+                advance(state.model, state.step / job.plan.total)
                 rate = state.set_rate(factor(config.schedule, state.step, job.plan.total, **options))
                 with job.tune.autocast(device):
                     known = teach(job.teacher, x)
@@ -161,7 +163,8 @@ def look(job: Job, rate: float) -> dict[str, Any] | None:
         "val_loss": val_loss, f"val_{task.primary}": val_score, "images_per_second": round(speed, 1),
     }  # fmt: skip
     state.history.append(row)
-    state.judge(val_score, val_loss, task.higher_is_better)
+    if settled(state.model):  # a net that is still being pruned is better than it will be: it must not stay the best
+        state.judge(val_score, val_loss, task.higher_is_better)
     return row
 
 
@@ -182,6 +185,7 @@ def finish(job: Job, say: Callable[[str], None]) -> Fit:
     """The best weights on the CPU."""
     state = job.state
     if state.best is None:  # a plan that was cut to what had been done, before the first validation
+        advance(state.model, 1.0)
         look(job, 0.0)
         job.checkpoint()
     best = state.best
@@ -189,6 +193,7 @@ def finish(job: Job, say: Callable[[str], None]) -> Fit:
         raise DanluError("the validation loss is not a finite number; start again with a smaller lr")
     model = state.model
     model.load_state_dict(best.weights)
+    state.thaw()
     model = Tune("fp32", "nchw").place(model, "cpu").eval()
     say(f"best {job.task.primary} {best.score:.4f} at step {best.step:,}; {show_seconds(job.clock.elapsed)} in all")
     return Fit(

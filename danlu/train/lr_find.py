@@ -64,7 +64,8 @@ def lr_find(
     if not 0 < low < high or not math.isfinite(high) or steps < 10:
         raise UsageError(f"a range test needs 0 < low < high and at least 10 steps, got low={low}, high={high}, steps={steps}")
     config = config or TrainConfig(steps=steps)
-    task = classify(source.classes, label_smoothing=config.label_smoothing)
+    exit_weights = getattr(model, "exit_weights", ())
+    task = classify(source.classes, label_smoothing=config.label_smoothing, exit_weights=exit_weights)
     tune = Tune(config.precision.replace("auto", "fp32"), config.memory_format.replace("auto", "channels_last"))
     net = tune.place(private_copy(model, "model", source, task, device), device).train()
     optimizer = optimizers.build(config.optimizer, net, **{**config.to_json(), "lr": low})
@@ -74,8 +75,7 @@ def lr_find(
     with private_randomness(device):
         for i, (x, y) in enumerate(endless(source, config, batch, tune, device)):
             seed_step(config.seed, i, device)
-            for group in optimizer.param_groups:
-                group["lr"] = rates[i]
+            optimizers.set_rate(optimizer, rates[i])
             with tune.autocast(device):
                 outputs = net(x).float()
             loss = task.loss(outputs, y)

@@ -1,12 +1,14 @@
 """Optimisers: torch's own, each with a default rate that fits the batch size, and weight decay only where it belongs.
 
     default rate = lr (batch / 128) ** growth
+    rate of a parameter = rate * its multiplier, 1 unless `rates` says otherwise
 
 `growth` is 1 for SGD (Goyal et al. 2017, https://arxiv.org/abs/1706.02677) and 1/2 for Adam, whose steps do not grow with the
 gradient (Krizhevsky 2014, https://arxiv.org/abs/1404.5997, argues for the root from the variance).
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Mapping
+from fnmatch import fnmatchcase
 from typing import Any
 
 import torch
@@ -49,26 +51,67 @@ def default_rate(name: str, batch_size: int, model: nn.Module) -> float:
     return rate * PLAIN_SHARE if plain and name == "sgd" else rate
 
 
-def groups_of(model: nn.Module, weight_decay: float) -> Groups:
-    """Trainable parameters in two groups: weights, which decay, and biases, norms and other vectors, which do not.
+def multipliers(model: nn.Module, rates: Mapping[str, float]) -> dict[str, float]:
+    """The factor on the learning rate of every trainable parameter, by name.
+
+    `rates` gives factors by shell pattern of the name ("features.*": 0.1); of several patterns that match the last counts, and
+    1 holds where none does. A parameter with several names (tied weights) goes by the first.
+
+    Raises: UsageError for a pattern that matches nothing.
+    """
+    names = [name for name, _ in model.named_parameters()]
+    for pattern in rates:
+        if not any(fnmatchcase(name, pattern) for name in names):
+            some = ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
+            raise UsageError(f"rates: {pattern!r} matches no parameter; their names are {some}")
+    trained = [name for name, parameter in model.named_parameters() if parameter.requires_grad]
+    return {name: float(([1.0] + [f for p, f in rates.items() if fnmatchcase(name, p)])[-1]) for name in trained}
+
+
+def freeze(model: nn.Module, rates: Mapping[str, float]) -> list[nn.Parameter]:
+    """Stop the gradients of the parameters whose multiplier is 0, and return them: what does not move need not be computed."""
+    named = dict(model.named_parameters())
+    frozen = [named[name] for name, factor in multipliers(model, rates).items() if factor == 0]
+    for parameter in frozen:
+        parameter.requires_grad_(False)
+    return frozen
+
+
+def groups_of(model: nn.Module, weight_decay: float, rates: Mapping[str, float] | None = None) -> Groups:
+    """Trainable parameters, for each multiplier of `rates` in two groups: weights, which decay, and biases, norms and other
+    vectors, which do not. A multiplier of 0 leaves a parameter out.
 
     Decaying a scale or a shift pulls activations towards zero without making the function simpler.
     """
     norms = {id(p) for module in model.modules() if isinstance(module, NORMS) for p in module.parameters(recurse=False)}
-    trained = [p for p in model.parameters() if p.requires_grad]
-    decays = [p.ndim >= 2 and id(p) not in norms for p in trained]
-    kinds: Iterable[tuple[bool, float]] = ((True, weight_decay), (False, 0.0))
-    found = [
-        {"params": [p for p, decay in zip(trained, decays, strict=True) if decay is kind], "weight_decay": amount}
-        for kind, amount in kinds
+    factors = multipliers(model, rates or {})
+    found: dict[tuple[float, bool], list[nn.Parameter]] = {
+        (factor, decays): [] for factor in dict.fromkeys(factors.values()) for decays in (True, False)
+    }
+    for name, parameter in model.named_parameters():
+        if name in factors:
+            found[factors[name], parameter.ndim >= 2 and id(parameter) not in norms].append(parameter)
+    return [
+        {"params": parameters, "weight_decay": weight_decay if decays else 0.0, "rate": factor}
+        for (factor, decays), parameters in found.items()
+        if parameters and factor
     ]
-    return [group for group in found if group["params"]]
 
 
-def build(name: str, model: nn.Module, *, lr: float, weight_decay: float, **options: Any) -> torch.optim.Optimizer:
+def build(
+    name: str, model: nn.Module, *, lr: float, weight_decay: float, rates: Mapping[str, float] | None = None, **options: Any
+) -> torch.optim.Optimizer:
     """The optimiser over `groups_of(model)`; options it does not have are left out. Raises UsageError when nothing trains."""
     entry = optimizers[name]
-    groups = groups_of(model, weight_decay)
+    groups = groups_of(model, weight_decay, rates)
     if not groups:
-        raise UsageError("the model has no trainable parameters: all of them have requires_grad=False")
-    return entry.build(groups, lr=lr, **{key: options[key] for key in entry.options() if key != "lr"})
+        raise UsageError("the model has no trainable parameters: all of them have requires_grad=False, or a rate of 0")
+    optimizer = entry.build(groups, lr=lr, **{key: options[key] for key in entry.options() if key != "lr"})
+    set_rate(optimizer, lr)
+    return optimizer
+
+
+def set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
+    """Set the learning rate of every group: `rate` times its multiplier."""
+    for group in optimizer.param_groups:
+        group["lr"] = rate * group["rate"]

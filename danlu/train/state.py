@@ -33,6 +33,7 @@ class State:
 
     def __init__(self, model: nn.Module, config: TrainConfig) -> None:
         self.model = model.train()
+        self.frozen = optimizers.freeze(model, config.rates)
         self.base_rate = config.lr or optimizers.default_rate(config.optimizer, config.batch_size, model)
         self.optimizer = optimizers.build(config.optimizer, model, **{**config.to_json(), "lr": self.base_rate})
         self.ema = Ema(model, config.ema) if config.ema else None
@@ -49,9 +50,13 @@ class State:
     def set_rate(self, factor: float) -> float:
         """Set and return the learning rate of the coming step."""
         rate = self.base_rate * 0.5**self.halvings * factor
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
+        optimizers.set_rate(self.optimizer, rate)
         return rate
+
+    def thaw(self) -> None:
+        """Give the parameters that a rate of 0 froze their gradients back: freezing is the training's, not the network's."""
+        for parameter in self.frozen:
+            parameter.requires_grad_(True)
 
     def count(self, loss: Tensor, score: Tensor, images: int) -> None:
         """A step was made. Sums stay on the device: reading one would wait for it."""

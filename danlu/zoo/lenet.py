@@ -65,13 +65,35 @@ def lenet5(*, in_channels: int = 1, num_classes: int = 10, width: float = 1.0, s
 
 
 @models(input=(1, 28, 28), smallest=(1, 16, 16), params=431_080, macs=2_293_000, year=2014, paper="arxiv:1408.5093")
-def lenet5_caffe(*, in_channels: int = 1, num_classes: int = 10, width: float = 1.0, size: int = 28) -> nn.Sequential:
+def lenet5_caffe(
+    *, in_channels: int = 1, num_classes: int = 10, width: float = 1.0, size: int = 28, batch_norm: bool = False
+) -> nn.Sequential:
     """Caffe's LeNet: 20 and 50 maps, 500 units, max pooling, one ReLU.
 
-    `size` is the side of the input in pixels, 16 to 1024.
+    `size` is the side of the input in pixels, 16 to 1024. `batch_norm` puts a norm, and where there is none a ReLU, after
+    each layer but the last, in the place of its bias: as the nets with binary weights have it.
     """
     size = side("lenet5_caffe", size, smallest=16)
     c1, c2, f1 = (scaled(channels, width) for channels in (20, 50, 500))
+    flat = c2 * last_map(size) ** 2
+    if batch_norm:
+        return initialised(
+            nn.Sequential(
+                nn.Conv2d(in_channels, c1, 5, bias=False),
+                nn.BatchNorm2d(c1),
+                nn.ReLU(inplace=True),
+                nn.MaxPool2d(2),
+                nn.Conv2d(c1, c2, 5, bias=False),
+                nn.BatchNorm2d(c2),
+                nn.ReLU(inplace=True),
+                nn.MaxPool2d(2),
+                nn.Flatten(),
+                nn.Linear(flat, f1, bias=False),
+                nn.BatchNorm1d(f1),
+                nn.ReLU(inplace=True),
+                nn.Linear(f1, num_classes),
+            )
+        )
     return initialised(
         nn.Sequential(
             nn.Conv2d(in_channels, c1, 5),
@@ -79,7 +101,7 @@ def lenet5_caffe(*, in_channels: int = 1, num_classes: int = 10, width: float = 
             nn.Conv2d(c1, c2, 5),
             nn.MaxPool2d(2),
             nn.Flatten(),
-            nn.Linear(c2 * last_map(size) ** 2, f1),
+            nn.Linear(flat, f1),
             nn.ReLU(inplace=True),
             nn.Linear(f1, num_classes),
         )

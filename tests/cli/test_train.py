@@ -124,6 +124,8 @@ def test_every_setting_is_an_option_with_its_default_shown() -> None:
             assert value is None
         elif field.name == "milestones":
             assert shown == ",".join(map(str, value))
+        elif field.name == "rates":
+            assert (shown, value) == ("1", {})
         elif field.name == "nesterov":
             assert shown == "nesterov"
             assert value is True

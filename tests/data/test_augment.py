@@ -8,7 +8,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from danlu.data.augment import Augment, shifted
+from danlu.data.augment import Augment, shifted, warped
 from danlu.data.spec import Input
 from danlu.errors import UsageError
 
@@ -85,3 +85,41 @@ def test_named_levels(size: tuple[int, int], crop: int) -> None:
 def test_negative_crop() -> None:
     with pytest.raises(UsageError, match="crop must be"):
         Augment(crop=-1)
+
+
+def test_an_affine_map_of_nothing_changes_nothing() -> None:
+    images = torch.randint(0, 256, (3, 9, 7, 2), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    identity = torch.tensor([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]]).expand(3, 2, 3)
+    assert torch.equal(warped(images, identity), images)
+
+
+def test_an_affine_quarter_turn_is_a_quarter_turn() -> None:
+    images = torch.randint(0, 256, (2, 8, 8, 1), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    turn = torch.tensor([[0.0, 1.0, 0.0], [-1.0, 0.0, 0.0]]).expand(2, 2, 3)
+    assert torch.equal(warped(images, turn), images.rot90(-1, (1, 2)))
+
+
+def test_an_affine_shift_by_whole_pixels_is_a_crop() -> None:
+    images = torch.randint(0, 256, (1, 6, 10, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    right = torch.tensor([[[1.0, 0.0, 2 * 3 / 10], [0.0, 1.0, 0.0]]])
+    moved = warped(images, right)
+    assert torch.equal(moved[:, :, :7], images[:, :, 3:])
+    assert not moved[:, :, 7:].any()
+
+
+def test_affine_maps_stay_within_their_bounds() -> None:
+    maps = Augment(affine=10.0)._maps(2000, np.random.default_rng(0)).double()
+    wide = (maps[:, 0, 0].square() + maps[:, 1, 0].square()).sqrt()
+    angle = torch.atan2(maps[:, 1, 0], maps[:, 0, 0]).rad2deg()
+    assert 0.9 <= wide.min() < 0.91 < 1.09 < wide.max() <= 1.1
+    assert -10 <= angle.min() < -9.9 < 9.9 < angle.max() <= 10
+    assert maps[:, :, 2].abs().max() <= 0.1
+    area = maps[:, 0, 0] * maps[:, 1, 1] - maps[:, 0, 1] * maps[:, 1, 0]  # a shear keeps it
+    assert 0.81 <= area.min() <= area.max() <= 1.21
+
+
+def test_affine_augmentation_is_named_and_bounded() -> None:
+    source = SimpleNamespace(input=Input((8, 8), 1, (0.0,), (1.0,)), flip=True)
+    assert Augment.named("affine", source) == Augment(affine=12.0)
+    with pytest.raises(UsageError, match="0 to 45"):
+        Augment(affine=90.0)

@@ -117,3 +117,20 @@ def test_user_text_cannot_break_the_markup(tmp_path: Path, example: Callable[...
     for row in re.findall(r"<tr>(.*?)</tr>", html, re.DOTALL):
         assert len(re.findall(r"<t[hd]", row)) == 3
     assert "net | `x` | &lt;script&gt;y&lt;/script&gt;" in html
+
+
+def test_a_danlu_file_is_named_and_the_code_runs_what_it_unpacks_to(
+    tmp_path: Path, example: Callable[..., dict[str, Any]]
+) -> None:
+    result = example()
+    result["format"] = "danlu"
+    result["best"] |= {"precision": "danlu", "file": "runs/1/model.danlu", "onnx": "runs/1/model.onnx", "size_bytes": 8_100}
+    result["steps"][1]["note"] = "computed: indices at a fixed width, without entropy coding"
+    text = write_card(tmp_path, result).read_text(encoding="utf-8")
+    assert "`model.danlu`, a .danlu file of 8.1 KB that unpacks to the ONNX file beside it" in text
+    assert 'InferenceSession("model.onnx"' in text
+    assert "`danlu unpack` makes the same file from `model.danlu`" in text
+    assert "computed: indices at a fixed width" in text
+    plain = write_card(tmp_path, example()).read_text(encoding="utf-8")
+    assert "danlu unpack" not in plain
+    assert "The file needs onnxruntime" in plain

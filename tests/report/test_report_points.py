@@ -85,6 +85,22 @@ def test_the_limit_and_the_untrained_are_in_the_plot(example: Callable[..., dict
     assert not any(name.startswith("limit") for name in (t["name"] for t in figure["views"]["macs/all"]["data"]))
 
 
+def test_a_file_nobody_made_is_shown_and_beats_none(example: Callable[..., dict[str, Any]]) -> None:
+    result = example()
+    result["format"] = "danlu"
+    result["best"] |= {"precision": "danlu", "size_bytes": 60_000}
+    result["candidates"] = [row | {"precision": "danlu, predicted"} for row in result["candidates"] if row["precision"] == "fp32"]
+    guess = next(row for row in result["candidates"] if row["status"] == "trained")
+    guess |= {"size_bytes": 100, "accuracy": 0.999}
+    rows = points(result)
+    assert any(row.predicted and row.size_bytes == 100 for row in rows)
+    assert not any(row.predicted for row in frontier(rows, "size_bytes"))
+    figure = pareto.figure(result)
+    assert figure is not None
+    names = [trace["name"] for view in figure["views"].values() for trace in view["data"]]
+    assert "danlu, predicted, trained" in names
+
+
 def test_the_near_view_is_offered_only_where_it_shows_more(example: Callable[..., dict[str, Any]]) -> None:
     result = example()
     figure = pareto.figure(result)

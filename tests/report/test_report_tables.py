@@ -99,9 +99,25 @@ def test_the_waterfall_adds_up(example: Callable[..., dict[str, Any]]) -> None:
     assert stops[2].accuracy_change == "−0.2 points"
     assert (stops[1].recipe, stops[2].recipe) == (steps[1]["recipe"], "")  # said once
     assert waterfall(None) == []
+    assert [bar.total for stop in stops for bar in stop.bars] == ["", "", "", "", "8.9× in all", ""]  # 1,098,112 / 123,400
     grown = waterfall([{"name": "a", "size_bytes": 10}, {"name": "b", "size_bytes": 20}])
     assert grown[1].bars[0].change == "+10 B, 2.0× larger"
     assert [bar.label for bar in grown[0].bars] == ["Size"]
+
+
+def test_a_bar_too_short_to_see_is_enlarged_and_says_so() -> None:
+    sizes = {"baseline": 300_000, "sparsity": 9_000, "sharing": 7_500, "coding": 200}
+    rows = [{"name": name, "size_bytes": size, "note": f"note of {name}"} for name, size in sizes.items()]
+    stops = waterfall([*rows, rows[-1] | {"name": "again"}])
+    bars = [stop.bars[0] for stop in stops]
+    # 9 KB is 3 % of 300 KB, but beside what it was it is seen; 7.5 KB beside 9 KB is not: ten times larger it is 0.25 of 0.3.
+    assert [bar.zoom for bar in bars] == [1, 1, 10, 10, 1000]
+    assert (bars[2].now, bars[2].was) == (pytest.approx(0.25), pytest.approx(0.3))
+    assert all(0 < bar.now <= bar.was <= 1 for bar in bars)
+    assert bars[3].total == "1,500× in all"
+    assert stops[1].note == "note of sparsity"
+    still = [{"name": n, "size_bytes": 10, "latency_ms": ms} for n, ms in (("a", 1.0), ("b", 1.001))]
+    assert waterfall(still)[1].bars[1].change == "unchanged"
 
 
 def test_stages_share_the_whole_run() -> None:

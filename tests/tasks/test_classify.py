@@ -86,3 +86,18 @@ def test_registered() -> None:
     task = tasks["classify"].build(NAMES)
     assert task.primary == "accuracy"
     assert task.higher_is_better
+
+
+def test_the_loss_of_several_exits_is_the_weighted_mean_of_theirs() -> None:
+    task, exits = classify(NAMES, label_smoothing=0.1, exit_weights=(1.0, 0.5, 0.3)), [logits(i) for i in range(3)]
+    single = classify(NAMES, label_smoothing=0.1)
+    for teacher in (None, logits(9)):
+        losses = [float(single.loss(z, LABELS, teacher)) for z in exits]
+        expected = (losses[0] + 0.5 * losses[1] + 0.3 * losses[2]) / 1.8
+        assert float(task.loss(torch.stack(exits, 1), LABELS, teacher)) == pytest.approx(expected)
+    assert float(single.loss(torch.stack(exits, 1), LABELS)) == pytest.approx(
+        sum(float(single.loss(z, LABELS)) for z in exits) / 3
+    )
+    assert task.score(torch.stack(exits, 1), LABELS) == single.score(exits[-1], LABELS), "the last exit is the net itself"
+    with pytest.raises(UsageError, match="3 exit weights"):
+        task.loss(torch.stack(exits[:2], 1), LABELS)

@@ -11,6 +11,7 @@ ENTRIES = [pytest.param(entry, id=entry.name) for entry in models]
 
 # Row of the reference table -> (net, options). Rows marked rounded are compared to 2 %.
 PUBLISHED = {
+    "googlenet (no aux)": ("googlenet", {}),
     "vgg11": ("vgg11", {}),
     "vgg16": ("vgg16", {}),
     "vgg16_bn": ("vgg16_bn", {}),

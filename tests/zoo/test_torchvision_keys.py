@@ -7,14 +7,15 @@ import torch
 
 from danlu.zoo import models
 
-NAMES = ["resnet18", "resnet34", "resnet50", "squeezenet1_0", "squeezenet1_1", "vgg11", "vgg16", "vgg16_bn"]
+OPTIONS = {"googlenet": {"aux": True}}  # its published tensors are those with the side classifiers
+NAMES = ["googlenet", "resnet18", "resnet34", "resnet50", "squeezenet1_0", "squeezenet1_1", "vgg11", "vgg16", "vgg16_bn"]
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_same_names_and_shapes(name, reference):
     published = json.loads((reference / "torchvision_keys" / f"{name}.json").read_text())
     with torch.device("meta"):
-        net = models[name].build()
+        net = models[name].build(**OPTIONS.get(name, {}))
     assert {key: list(tensor.shape) for key, tensor in net.state_dict().items()} == published
 
 

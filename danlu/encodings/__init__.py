@@ -1,0 +1,29 @@
+"""How is a weight encoded? Masks, codebooks, signs and grids, as parametrisations that any training loop trains."""
+
+from ._registry import encodings
+from .base import Encoding, Levels, advance, bake, decode, encode, encoded, settled
+from .codebook import Codebook
+from .grid import BlockGrid, Grid
+from .mask import Mask
+from .moving import MovingCodebook
+from .penalty import Penalty
+from .sign import Sign
+
+__all__ = [
+    "BlockGrid",
+    "Codebook",
+    "Encoding",
+    "Grid",
+    "Levels",
+    "Mask",
+    "MovingCodebook",
+    "Penalty",
+    "Sign",
+    "advance",
+    "bake",
+    "decode",
+    "encode",
+    "encoded",
+    "encodings",
+    "settled",
+]
