@@ -24,10 +24,7 @@ import numpy as np
 import zstandard
 from torch import nn
 
-from danlu.codec import load, save
-from danlu.codec.inspect import inspect_file
-from danlu.codec.pack import pack_model
-from danlu.codec.unpack import unpack_model
+from danlu.codec import inspect_file, load, pack_model, save, unpack_model
 from danlu.data import Source, load_data
 from danlu.deploy import calibration_batches, export_onnx, predict, quantize_int8
 from danlu.edits import edit
@@ -218,7 +215,8 @@ def table(results: list[dict[str, Any]], published: str) -> None:
             if "difference" in row:
                 low, high = (100 * v for v in row["interval"])
                 change = f"({100 * row['difference']:+.2f} points [{low:+.2f}, {high:+.2f}])"
-            print(f"  {name:28} {row['size_bytes']:>9,} B {row['times_smaller']:6.1f}x  error {100 * row['test_error']:.2f} % {change}")
+            size = f"{row['size_bytes']:>9,} B {row['times_smaller']:6.1f}x"
+            print(f"  {name:28} {size}  error {100 * row['test_error']:.2f} % {change}")
     ours = [result["rows"]["danlu"] for result in results]
     summary: list[tuple[str, Callable[[list[float]], float], Callable[[list[float]], float]]] = [
         ("median", statistics.median, statistics.median),

@@ -11,6 +11,7 @@ Unpacking runs in a process of its own, so that its peak memory can be told from
 """
 
 import argparse
+import hashlib
 import io
 import json
 import subprocess
@@ -44,10 +45,11 @@ CLASSES = [str(i) for i in range(1000)]
 def shared_vgg(seed: int) -> nn.Module:
     """VGG-16 with masks and codebooks."""
     net = create("vgg16", num_classes=1000, in_channels=3, seed=seed).eval()
+    draw = torch.Generator().manual_seed(seed)
     layers = [layer for layer in net.modules() if isinstance(layer, nn.Conv2d | nn.Linear)]
     for layer, density in zip(layers, DENSITIES, strict=True):
         weight = layer.weight.detach()
-        nn.init.normal_(layer.bias, std=0.1)
+        nn.init.normal_(layer.bias, std=0.1, generator=draw)
         magnitude = weight.abs()
         threshold = magnitude.flatten().kthvalue(max(1, round(weight.numel() * (1 - density)))).values
         size = 256 if isinstance(layer, nn.Conv2d) else 32
@@ -77,6 +79,14 @@ class Watch:
         return {"wall_seconds": time.perf_counter() - self.wall, "cpu_seconds": time.process_time() - self.cpu}
 
 
+def digest(model: nn.Module) -> str:
+    """SHA-256 of all weights, by name."""
+    found = hashlib.sha256()
+    for name, parameter in sorted(model.named_parameters()):
+        found.update(name.encode() + parameter.detach().numpy().tobytes())
+    return found.hexdigest()
+
+
 def unpack_here(path: Path) -> None:
     """In a process of its own: unpack once, print seconds and memory as JSON."""
     torch.set_num_threads(1)
@@ -86,8 +96,7 @@ def unpack_here(path: Path) -> None:
     saved = unpack_model(path)
     took = watch.read()
     peak = peak_bytes() - before
-    total = sum(float(parameter.detach().double().sum()) for parameter in saved.model.parameters())
-    print(json.dumps(took | {"peak_bytes": peak, "sum": total}))
+    print(json.dumps(took | {"peak_bytes": peak, "sha256": digest(saved.model)}))
 
 
 def spell(took: dict[str, float]) -> str:
@@ -145,8 +154,8 @@ def main() -> None:
             json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout) for _ in range(options.repeats)
         ]
         rows = inspect_file(path).to_json()["tensors"]
-    wanted = sum(float(parameter.detach().double().sum()) for parameter in bake(net).parameters())
-    if any(run["sum"] != wanted for run in runs):
+    wanted = digest(bake(net))
+    if any(run.pop("sha256") != wanted for run in runs):
         raise SystemExit("what was unpacked is not what was packed")
     unpacking = sorted(runs, key=lambda run: run["cpu_seconds"])[len(runs) // 2]
     peak = max(run["peak_bytes"] for run in runs)

@@ -27,6 +27,7 @@ from torch.nn import functional as F
 from ..errors import UsageError
 from ._channels import ROOTS, Graph, Group, same_function, tensors
 from ._check import check_choice
+from ._masks import with_masks, without_masks
 from ._penalties import without_penalties
 from ._registry import edits
 from ._trace import FORWARD_ERRORS
@@ -74,10 +75,12 @@ def prune_channels(
     `example` [B, C, H, W] is what the graph is traced with. `batches` gives the (x, y) for "taylor": the first 8 are used,
     with the cross-entropy. `skip` names layers whose outputs stay, or modules; `seed` is for "random".
 
+    Masked weights stay masked (`prune` before it). Weights that are shared or quantised cannot be cut: that comes after.
+
     Never cut: the input and the output of the net, and channels that a shortcut fills up with zeros. The result is proved
     on noise to equal the net with those channels silenced; a group for which this fails is kept, with the reason.
 
-    Raises: UsageError for options out of range, or when the net does not run on `example`.
+    Raises: UsageError for options out of range, encoded weights, or when the net does not run on `example`.
     """
     check_choice("importance", importance, Importance)
     check_choice("scope", scope, Scope)
@@ -86,7 +89,7 @@ def prune_channels(
     if importance == "taylor" and batches is None:
         raise UsageError('prune_channels(importance="taylor") needs batches: a callable that gives an iterator of (x, y)')
     check_skip(model, skip)
-    model = without_penalties(model)
+    model, masked = without_masks(without_penalties(model), "prune_channels")
     example = example[:2]
     work = _working_copy(model, example)
     if importance == "taylor" and batches is not None:
@@ -117,6 +120,7 @@ def prune_channels(
         for name, layer in work.named_modules()
         if isinstance(layer, ROOTS) and brief(layer) != brief(model.get_submodule(name))
     ]
+    with_masks(work, masked)
     return Outcome(work, changed, kept, (count_params(model), count_params(work)))
 
 

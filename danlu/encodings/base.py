@@ -38,7 +38,7 @@ class Levels:
     def weight(self) -> Tensor:
         """The weight, float32. Shape: that of `indices`."""
         rows = self.indices.movedim(self.axis, 0)
-        flat = rows.flatten(1)
+        flat = rows.reshape(len(rows), -1)
         table = self.table.expand(len(flat), -1) if len(self.table) == 1 else self.table
         values = table.gather(1, flat)
         if self.scale is not None:

@@ -107,3 +107,23 @@ def test_fit_drives_the_schedule_and_keeps_only_settled_weights() -> None:
     best = max(row["val_accuracy"] for row in done.history if row["epoch"] > 12.1)
     assert done.best_accuracy == best
     assert best > 0.5
+
+
+def test_channels_are_cut_from_a_pruned_net_and_the_zeros_stay() -> None:
+    net = create("lenet_300_100(size=8)", num_classes=10, in_channels=1, seed=0).eval()
+    with torch.no_grad():
+        for layer, dead in ((net[1], slice(100, 300)), (net[3], slice(60, 100))):
+            layer.weight[dead] *= 1e-3
+            layer.bias[dead] = 0
+    pruned = edit(net, "prune(sparsity=0.7)").model
+    x = torch.randn(4, 1, 8, 8)
+    cut = edit(pruned, "prune_channels(ratio=0.5, round_to=1)", example=x).model
+    assert cut[1].out_features < 300
+    zeros = {name: weight == 0 for name, weight in weights(cut).items()}
+    assert any(bool(mask.any()) for mask in zeros.values())
+    optimizer = torch.optim.SGD(cut.parameters(), lr=0.1)
+    cut.train()(x).square().sum().backward()
+    optimizer.step()
+    assert all(torch.equal(weights(cut)[name] == 0, mask) for name, mask in zeros.items())
+    with pytest.raises(UsageError, match="comes before that"):
+        edit(net, "share(bits=3) | prune_channels", example=x)

@@ -115,3 +115,11 @@ def test_held_zeros_stay_while_the_others_may_join_them() -> None:
     optimizer.step()
     assert net.weight[0].tolist() == [0.0, 1.0, -1.0, 0.0]
     assert net.parametrizations.weight.original.grad[0, 0] == 0
+
+
+def test_symbols_of_a_vector() -> None:
+    net = nn.Linear(3, 6)
+    table, indices = torch.tensor([[0.5, -1.0]]), torch.tensor([0, 1, 1, 0, 0, 1])
+    encode(net, "bias", Codebook.of(table, indices, zero=False))
+    levels = net.parametrizations.bias[0].levels(net.parametrizations.bias.original)
+    assert levels.weight().tolist() == net.bias.tolist() == [0.5, -1.0, -1.0, 0.5, 0.5, -1.0]
