@@ -31,8 +31,9 @@ lint: .venv/installed-dev
 	$(BIN)/mypy
 
 # The browser tests need Chromium; without it they are skipped and say so.
+# Two workers with a thread each: two programs with two threads each would wait for each other.
 test: lint
-	$(BIN)/pytest
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile
 
 format: .venv/installed-dev
 	$(BIN)/ruff check --fix .

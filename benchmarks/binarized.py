@@ -23,8 +23,7 @@ import zstandard
 from deep_compression import Bench, Net, Stage, table
 from torch import nn
 
-from danlu.codec.inspect import inspect_file
-from danlu.codec.unpack import unpack_model
+from danlu.codec import inspect_file, unpack_model
 from danlu.data import load_data
 from danlu.deploy import calibration_batches, export_onnx, predict, quantize_int8
 from danlu.encodings import bake
@@ -89,9 +88,9 @@ def main() -> None:
     parser.add_argument("--data", required=True)
     parser.add_argument("--work", type=Path, default=Path("bench-binarized"))
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
-    parser.add_argument("--dense-epochs", type=int, default=15)
+    parser.add_argument("--dense-epochs", type=int, default=12)
     parser.add_argument("--dense-lr", type=float, default=4e-3)
-    parser.add_argument("--epochs", type=int, default=25)
+    parser.add_argument("--epochs", type=int, default=16)
     parser.add_argument("--lr", type=float, default=2e-3)
     parser.add_argument("--end-bits", type=int, default=4, help="bits a weight of the first and the last layer")
     parser.add_argument("--activations", action="store_true", help="binary activations before the binary layers too")

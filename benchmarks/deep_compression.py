@@ -60,6 +60,7 @@ class Net:
 
 ADAM: dict[str, Any] = {"optimizer": "adam", "weight_decay": 0.0, "schedule": "cosine"}
 SGD: dict[str, Any] = {"optimizer": "sgd", "weight_decay": 5e-4, "schedule": "one_cycle"}
+TUNE: dict[str, Any] = {"optimizer": "sgd", "weight_decay": 1e-4, "schedule": "cosine"}
 FAST: dict[str, Any] = {"precision": "bf16", "memory_format": "channels_last"}
 GRADUAL = "schedule='gradual', ramp=0.5, group=6e-05"
 
@@ -68,8 +69,8 @@ NETS = {
         "lenet_300_100",
         (
             Stage("dense", "", 12, 1e-3),
-            Stage("pruned", f"prune(sparsity={{'1': 0.977, '3': 0.91, '5': 0.5}}, {GRADUAL})", 26, 2e-3),
-            Stage("shared", "share(bits=4, rate=0.02, biases=4)", 14, 3e-4),
+            Stage("pruned", f"prune(sparsity={{'1': 0.977, '3': 0.91, '5': 0.5}}, {GRADUAL})", 20, 2e-3),
+            Stage("shared", "share(bits=4, rate=0.02, biases=4)", 12, 3e-4),
         ),
         {**ADAM, "augment": "affine", "precision": "fp32", "memory_format": "nchw"},
         "Deep Compression: 27 KB, 40x, 1.58 %",
@@ -90,8 +91,8 @@ NETS = {
         "resnet20",
         (
             Stage("dense", "", 30, 0.3, {"schedule": "one_cycle"}),
-            Stage("pruned", "prune(sparsity=0.88, schedule='gradual', ramp=0.5)", 13, 2e-3, ADAM),
-            Stage("shared", "share(bits=4, rate=0.01)", 6, 4e-4, ADAM),
+            Stage("pruned", "prune(sparsity=0.8, schedule='gradual', ramp=0.5)", 11, 0.05, TUNE),
+            Stage("shared", "share(bits=4, rate=0.01)", 5, 4e-4, ADAM),
         ),
         {**FAST, "augment": "crop+flip"},
         "none",
