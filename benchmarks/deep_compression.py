@@ -70,7 +70,7 @@ NETS = {
         (
             Stage("dense", "", 12, 1e-3),
             Stage("pruned", f"prune(sparsity={{'1': 0.977, '3': 0.91, '5': 0.5}}, {GRADUAL})", 20, 2e-3),
-            Stage("shared", "share(bits=4, rate=0.02, biases=4)", 12, 3e-4),
+            Stage("shared", "share(bits=4, rate=0.003, biases=4)", 10, 1e-4),
         ),
         {**ADAM, "augment": "affine", "precision": "fp32", "memory_format": "nchw"},
         "Deep Compression: 27 KB, 40x, 1.58 %",
@@ -81,7 +81,7 @@ NETS = {
         (
             Stage("dense", "", 14, 1e-3),
             Stage("pruned", f"prune(sparsity={{'0': 0.42, '2': 0.91, '5': 0.9865, '7': 0.86}}, {GRADUAL})", 24, 2e-3),
-            Stage("shared", "share(bits=4, rate=0.01, biases=4)", 12, 3e-4),
+            Stage("shared", "share(bits=4, moving=True, biases=3)", 8, 1e-4),
         ),
         {**ADAM, **FAST, "augment": "affine"},
         "Deep Compression: 44 KB, 39x, 0.74 %",
@@ -92,7 +92,7 @@ NETS = {
         (
             Stage("dense", "", 30, 0.3, {"schedule": "one_cycle"}),
             Stage("pruned", "prune(sparsity=0.8, schedule='gradual', ramp=0.5)", 11, 0.05, TUNE),
-            Stage("shared", "share(bits=4, rate=0.01)", 5, 4e-4, ADAM),
+            Stage("shared", "share(bits=4, rate=0.002)", 5, 2e-4, ADAM),
         ),
         {**FAST, "augment": "crop+flip"},
         "none",

@@ -263,9 +263,12 @@ class Digits:
         for index in order[: len(order) // 64 * 64].split(64):
             yield self.x[index], self.y[index]
 
-    def train(self, net: nn.Module, epochs: int, seed: int, lr: float = 0.05) -> nn.Module:
-        """Train `net` in place."""
-        optimizer = torch.optim.SGD(net.parameters(), lr=lr, momentum=0.9, nesterov=True, weight_decay=5e-4)
+    def train(self, net: nn.Module, epochs: int, seed: int, lr: float = 0.05, adam: bool = False) -> nn.Module:
+        """Train `net` in place, by SGD with momentum or by Adam."""
+        if adam:
+            optimizer: torch.optim.Optimizer = torch.optim.Adam(net.parameters(), lr=lr)
+        else:
+            optimizer = torch.optim.SGD(net.parameters(), lr=lr, momentum=0.9, nesterov=True, weight_decay=5e-4)
         schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, epochs * (len(self.x) // 64))
         net.train()
         steps, step = epochs * (len(self.x) // 64), 0
@@ -325,7 +328,10 @@ def accuracy_of_pruning(digits: Digits, seeds: int) -> None:
 
 
 def accuracy_of_encoding(digits: Digits, steps: tuple[str, ...], seeds: int) -> None:
-    """A trained net whose weights are encoded, then trained on; the bytes are those of its .danlu file."""
+    """A trained net whose weights are encoded, then trained on; the bytes are those of its .danlu file.
+
+    Shared values are trained by Adam: they get the summed gradients of all their weights, which are too large for SGD.
+    """
     source = load_data("digits")
     base = "resnet8 | fit_input(size=8)"
     trained = [digits.train(fresh(base, seed), 20, seed) for seed in range(seeds)]
@@ -341,7 +347,9 @@ def accuracy_of_encoding(digits: Digits, steps: tuple[str, ...], seeds: int) -> 
     for step in steps:
         nets = [edit(net, step, batches=lambda: digits.batches(7)).model for net in trained]
         at_once = over_seeds(lambda seed, nets=nets: digits.accuracy(nets[seed]), seeds)
-        tuned = over_seeds(lambda seed, nets=nets: digits.accuracy(digits.train(nets[seed], 10, seed, lr=0.02)), seeds)
+        adam = "share" in step
+        more = {"lr": 1e-3 if adam else 0.02, "adam": adam}
+        tuned = over_seeds(lambda seed, nets=nets, more=more: digits.accuracy(digits.train(nets[seed], 10, seed, **more)), seeds)
         print(f"| `{step.replace('|', chr(92) + '|')}` | {size(nets[0]):,} | {at_once} | {tuned} |", flush=True)
 
 

@@ -1,6 +1,7 @@
-"""How is a model stored? A recipe in text plus safetensors, or one small .danlu file: without the code that made it, never pickle.
+"""How is a model stored? A recipe in text plus safetensors, or one small .danlu file; it loads without the code that made it.
 
-`save` and `load` take either; `pack_model` and `unpack_model` are the .danlu file with its options, `inspect_file` takes it apart.
+`save` and `load` take either; `pack_model` and `unpack_model` are the .danlu file with its options, `inspect_file` takes it
+apart. Nothing is ever a pickle.
 """
 
 from .inspect import Inspection, inspect_file

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from ..data import Augment, Source, batches
+from ..encodings import Codebook, MovingCodebook
 from ..errors import UsageError
 from ..tasks import Task, classify
 from .autotune import Tune, autotune
@@ -77,6 +78,8 @@ def prepare(
         exit_weights=getattr(model, "exit_weights", ()),
     )  # fmt: skip
     model = private_copy(model, "model", source, task, device)
+    if config.optimizer == "sgd" and any(isinstance(module, Codebook | MovingCodebook) for module in model.modules()):
+        say("shared values get the summed gradients of all their weights: adamw suits them better than sgd")
     teacher = None if teacher is None else private_copy(teacher, "teacher", source, task, device).requires_grad_(False)
     batch = batch_of(model, config, len(source.train))
     feed = partial(batches, input=source.input, batch_size=batch, device=device)

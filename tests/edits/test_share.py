@@ -81,7 +81,7 @@ def test_pruned_weights_stay_zero_through_training(net: nn.Module) -> None:
 
 def test_a_rate_lowers_the_entropy(net: nn.Module) -> None:
     source = load_data("digits").subset(300)
-    config = TrainConfig(epochs=2, precision="fp32", memory_format="nchw", optimizer="adam", lr=1e-3)
+    config = TrainConfig(epochs=12, batch_size=32, precision="fp32", memory_format="nchw", optimizer="adam", lr=1e-3)
     pruned = edit(net, "prune(sparsity=0.5)").model
     bits = [
         sum(rates(fit(edit(pruned, f"share(bits=4, rate={rate})").model, source, config).model).values())

@@ -32,5 +32,5 @@ def test_has_the_published_count_of_weights():
 
 
 def test_shared_layers_are_registered_with_their_paper():
-    assert layers.names() == ["DepthwiseSeparable", "PadShortcut"]
+    assert {"DepthwiseSeparable", "PadShortcut"} <= set(layers.names())
     assert all(entry.summary.endswith(".") and entry.facts["paper"] for entry in layers)
