@@ -15,9 +15,10 @@ from typer.testing import CliRunner
 import danlu.cli.exits
 from danlu.codec import load_saved, save
 from danlu.data import Source, batches, load_data
+from danlu.data.spec import Input
 from danlu.deploy import ExitRunner, calibrate_exits, export_exits, export_onnx, export_segments, predict, race_exits, session
 from danlu.deploy.exits import nats
-from danlu.deploy.thresholds import ExitReport, ExitScores, choose_thresholds, report_exits, score_exits
+from danlu.deploy.thresholds import ExitReport, ExitScores, bound, choose_thresholds, report_exits, score_exits
 from danlu.errors import UsageError
 from danlu.nn import EarlyExit, exit_entropy
 from danlu.train import TrainConfig, fit
@@ -219,3 +220,12 @@ def test_the_verb(trained: EarlyExit, source: Source, tmp_path: Path, capsys: py
     refused = CliRunner().invoke(app, [str(tmp_path / "none"), "digits"])
     assert refused.exit_code == 2
     assert "has no exits" in refused.stderr
+
+
+def test_bound_buffers_give_the_answers_of_a_plain_run(tmp_path: Path) -> None:
+    net = create("lenet_300_100(size=8)", num_classes=10, in_channels=1, seed=0)
+    file = export_onnx(net, tmp_path / "x.onnx", input=Input((8, 8), 1, (0.5,), (0.5,)), classes=[str(i) for i in range(10)])
+    images = np.random.default_rng(0).standard_normal((3, 1, 1, 8, 8), np.float32)
+    call, plain = bound(file, images[0], 10, 1), session(file, threads=1)
+    for image in images:
+        assert np.array_equal(call(image), plain.run(["logits"], {"input": image})[0])
