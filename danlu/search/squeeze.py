@@ -86,14 +86,21 @@ class Squeeze:
     def to_size(self, limit: float) -> None:
         """The mildest rung whose file is within `limit`, and the next one where fine-tuning moved it over the limit."""
         known: dict[int, int] = {}
+        slowest = 0.0
 
         def fits(rung: int) -> bool:
+            nonlocal slowest
+            if known and self.left < slowest + 2 * (SHORTEST_TUNING + self.overhead):
+                return False  # no time for another look: a stronger rung is smaller
+            begun = time.monotonic()
             known[rung] = self.predicted(rung)
+            slowest = max(slowest, time.monotonic() - begun)
             return known[rung] <= MARGIN * limit
 
         first = mildest(fits)
         if first is None:
-            self.search.log(f"  even {LADDER[-1]} is over {show_bytes(limit)}; it is the closest")
+            if len(LADDER) - 1 in known:
+                self.search.log(f"  even {LADDER[-1]} is over {show_bytes(limit)}; it is the closest")
             first = len(LADDER) - 1
         for rung in range(first, len(LADDER)):
             done = self.attempt(str(LADDER[rung]), self.left)
