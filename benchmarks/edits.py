@@ -274,13 +274,12 @@ class Digits:
         steps, step = epochs * (len(self.x) // 64), 0
         for epoch in range(epochs):
             for x, y in self.batches(1000 * seed + epoch):
-                advance(net, step / steps)
                 step += 1
+                advance(net, step / steps)
                 optimizer.zero_grad()
                 F.cross_entropy(net(x), y).backward()
                 optimizer.step()
                 schedule.step()
-        advance(net, 1.0)
         return net.eval()
 
     @torch.inference_mode()

@@ -6,6 +6,7 @@ merged layers from a description of them ("layers"), masks and codebooks from th
 """
 
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +23,7 @@ from ..edits._registry import edits
 from ..edits.blueprint import blueprint, rebuild
 from ..edits.recipe import parse, show
 from ..edits.reshape import fit_shapes
-from ..encodings import advance, encode, encoded, encodings
+from ..encodings import encode, encoded, encodings
 from ..encodings.base import check_settled
 from ..errors import DanluError, UsageError
 from ..files import replacing, sha256, write_json
@@ -145,13 +146,13 @@ def load_saved(path: str | Path, *, trust: bool = False) -> Saved:
         model = structure(about["recipe"], len(about["classes"]), input.channels)
     model = rebuild(model, about.get("layers", {}))
     kinds = about.get("encodings", {})
+    check_encodings(kinds, tensors)
     model = fit_shapes(model, plain_shapes(tensors, kinds))
     attach(model, kinds)
     try:
         model.load_state_dict(tensors)
     except RuntimeError as error:
         raise UsageError(f"{tensors_path} has tensors of another net: {str(error).splitlines()[-1].strip()}") from error
-    advance(model, 1.0)
     model.danlu_recipe = about["recipe"]
     return Saved(model.eval(), input, tuple(about["classes"]), about["recipe"])
 
@@ -184,13 +185,33 @@ def describe_encodings(model: nn.Module) -> dict[str, Any]:
     return found
 
 
+def check_encodings(kinds: Any, tensors: dict[str, torch.Tensor]) -> None:
+    """Raise UsageError unless each described encoding has the tensors that are stored: no description makes memory be taken."""
+    where = "the encodings in the description"
+    if not isinstance(kinds, dict):
+        raise UsageError(f"{where} are not a mapping, got {type(kinds).__name__}")
+    for name, about in kinds.items():
+        path, _, tensor = str(name).rpartition(".")
+        prefix = f"{path}.parametrizations.{tensor}.".removeprefix(".")
+        stored = {key.removeprefix(prefix): tuple(value.shape) for key, value in tensors.items() if key.startswith(prefix)}
+        try:
+            shape = tuple(int(n) for n in about["shape"])
+            wanted: dict[str, tuple[int, ...]] = {}
+            for i, part in enumerate(about["chain"]):
+                with torch.device("meta"):
+                    encoding = encodings[part["kind"]].build(**part["options"], shape=shape)
+                wanted |= {f"{i}.{key}": tuple(value.shape) for key, value in encoding.state_dict().items()}
+        except (TypeError, KeyError, ValueError, RuntimeError, AttributeError, IndexError) as error:
+            raise UsageError(f"{where} of {name} are not readable ({type(error).__name__}: {error})") from error
+        original = stored.pop("original", None)
+        if original is None or stored != wanted or math.prod(shape) not in {math.prod(s) for s in (original, *stored.values())}:
+            raise UsageError(f"{where} of {name} are of other tensors than those stored: {wanted} of {shape}, stored {stored}")
+
+
 def plain_shapes(tensors: dict[str, torch.Tensor], kinds: dict[str, Any]) -> dict[str, tuple[int, ...]]:
     """The shapes the net would have without encodings, by tensor name."""
     shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items() if "parametrizations." not in name}
-    try:
-        return shapes | {name: tuple(int(n) for n in about["shape"]) for name, about in kinds.items()}
-    except (TypeError, KeyError, ValueError, AttributeError) as error:
-        raise UsageError(f"the encodings in the description are not readable ({type(error).__name__}: {error})") from error
+    return shapes | {name: tuple(about["shape"]) for name, about in kinds.items()}
 
 
 def attach(model: nn.Module, kinds: dict[str, Any]) -> None:
@@ -198,10 +219,7 @@ def attach(model: nn.Module, kinds: dict[str, Any]) -> None:
     for name, about in kinds.items():
         path, _, tensor = name.rpartition(".")
         for part in about["chain"]:
-            try:
-                encoding = encodings[part["kind"]].build(**part["options"], shape=tuple(about["shape"]))
-            except (TypeError, KeyError, RuntimeError) as error:
-                raise UsageError(f"the encoding of {name} cannot be rebuilt: {error}") from error
+            encoding = encodings[part["kind"]].build(**part["options"], shape=tuple(about["shape"]))
             encode(model.get_submodule(path), tensor, encoding)
 
 

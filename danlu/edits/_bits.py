@@ -4,7 +4,7 @@
 
 R_l(b) is the order-0 entropy of the layer's indices in bits and 2^b centroids of 16 bits; D_l(b) is the mean KL divergence of
 the net's answers from its present ones when that layer alone is shared with b bits, measured on the first batches. That the
-divergences add is the usual assumption (https://arxiv.org/abs/1712.01048); the sum is checked on the whole net at the end.
+divergences add is the usual assumption (https://arxiv.org/abs/1712.01048); the whole net is checked at the end.
 Bits are taken away where a bit less saves most per divergence, from 8 bits down, while the sum stays within the tolerance.
 """
 
@@ -81,13 +81,13 @@ def fits(
     net: nn.Module, own: dict[str, Tensor], bits: dict[str, int], quantise: Quantise, inputs: list[Tensor],
     known: list[Tensor], tolerance: float,
 ) -> bool:  # fmt: skip
-    """Whether the divergence of the whole net, all layers shared, is within twice the tolerance."""
+    """Whether the divergence of the whole net, all layers shared, is within the tolerance."""
     for name, weight in own.items():
         net.get_submodule(name).weight.copy_(quantise(weight, bits[name])[0])  # type: ignore[operator]
     total = divergence(net, inputs, known)
     for name, weight in own.items():
         net.get_submodule(name).weight.copy_(weight)  # type: ignore[operator]
-    return total <= 2 * tolerance
+    return total <= tolerance
 
 
 def divergence(net: nn.Module, inputs: list[Tensor], known: list[Tensor]) -> float:

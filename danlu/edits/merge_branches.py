@@ -23,6 +23,7 @@ from ._check import check_choice
 from ._merge_blocks import Branch, blocks, groups
 from ._merge_fit import Pads, Sampler, budget, images, solve, standard, watch
 from ._merge_rates import NEW
+from ._penalties import without_penalties
 from ._registry import edits
 from ._trace import evaluating
 from .chain import Batches
@@ -71,7 +72,8 @@ def merge_branches(
         raise UsageError(f"ratio is a share of the reduction's channels, above 0 and at most {MOST_RATIO:g}, got {ratio!r}")
     check_skip(model, skip)
     shown = images("merge_branches", model, example, batches) if init == "least_squares" else []
-    teacher, new = copy.deepcopy(model).eval(), copy.deepcopy(model)
+    new = without_penalties(model)
+    teacher = copy.deepcopy(new).eval()
     outcome = Outcome(new)
     found, originals = blocks(new), dict(blocks(teacher))
     if not found:

@@ -25,6 +25,7 @@ from ._merge_blocks import concatenated
 from ._merge_fit import Pads, Sampler, budget, images, solve, standard, watch
 from ._merge_rates import NEW
 from ._merge_shape import POOLS, padded, reborn, why_not_conv, why_not_pool
+from ._penalties import without_penalties
 from ._registry import edits
 from ._trace import Neighbours, evaluating, trace
 from .chain import Batches
@@ -93,8 +94,8 @@ def merge_streamline(
         raise UsageError(f"kernel must be 'same', 'cover' or a number from 1, got {kernel!r}")
     check_skip(model, skip)
     shown = images("merge_streamline", model, example, batches) if init == "least_squares" else []
-    teacher = copy.deepcopy(model).eval()
-    new = copy.deepcopy(model)
+    new = without_penalties(model)
+    teacher = copy.deepcopy(new).eval()
     names = {module: name for name, module in new.named_modules()}
     outcome = Outcome(new)
     neighbours = Neighbours(new)

@@ -29,7 +29,7 @@ LEAST = 0.01  # of a layer's weights stay when layers compete, so that none is c
 def prune(
     model: nn.Module,
     *,
-    sparsity: float | dict[str, float] = 0.9,
+    sparsity: float | dict[str, float] | None = None,
     scope: Scope = "global",
     schedule: Schedule = "oneshot",
     structure: Structure = "weight",
@@ -39,17 +39,17 @@ def prune(
 ) -> Outcome:
     """Mask the smallest weights of convolutions and linear layers; the result needs fine-tuning, which holds the mask.
 
-    `sparsity` is the share of zeros: a number, or one for each layer by name (others are kept). With scope "global" it is
-    that of all layers together: the smallest weights go wherever they are, at most 99 % of a layer; with "layer" that of
-    each. A weight that was masked before stays masked.
+    `sparsity` is the share of zeros: a number (0.9 if none is given), or one for each layer by name (others are kept). With
+    scope "global" it is that of all layers together: the smallest weights go wherever they are, at most 99 % of a layer;
+    with "layer" that of each. A weight that was masked before stays masked.
 
     schedule "gradual" masks nothing now: as the training goes on the sparsity rises by s (1 - (1 - t / ramp)^3) and stays
     at s after `ramp`, a share of the training. `danlu.fit` drives it; another loop calls
     `danlu.encodings.advance(model, share)` at each step. With scope "global" the share of each layer is decided now.
 
-    structure "2:4" keeps two of every four weights along the inputs, the pattern that sparse tensor cores run; `sparsity`
-    is then 0.5. `group` > 0 adds the gradient of a group penalty on rows and columns during the first `ramp` of a
-    training, so that whole inputs and outputs die together and the positions of the rest cost little to store; 1e-5 to
+    structure "2:4" keeps two of every four weights along the inputs, the pattern that sparse tensor cores run: a `sparsity` of
+    0.5, and of nothing else. `group` > 0 adds the gradient of a group penalty on rows and columns during the first `ramp` of
+    a training, so that whole inputs and outputs die together and the positions of the rest cost little to store; 1e-5 to
     1e-4 are sensible.
 
     Raises: UsageError for a sparsity out of [0, 1), an unknown layer, or options that exclude each other.
@@ -58,7 +58,10 @@ def prune(
     check_choice("schedule", schedule, Schedule)
     check_choice("structure", structure, Structure)
     check_skip(model, skip)
-    goals = targets(model, sparsity, scope, skip) if structure == "weight" else halves(model, sparsity, schedule)
+    if structure == "weight":
+        goals = targets(model, 0.9 if sparsity is None else sparsity, scope, skip)
+    else:
+        goals = halves(model, sparsity, schedule)
     if not 0 < ramp <= 1 or group < 0:
         raise UsageError(f"prune: 0 < ramp <= 1 and group >= 0, got ramp={ramp} and group={group}")
 
@@ -81,18 +84,20 @@ def why_not(name: str, layer: nn.Module, weight: Tensor, goals: Mapping[str, flo
         return f"its weight is encoded by {others[0]} already: prune first"
     if name not in goals:
         return "no sparsity is given for it"
-    if structure == "2:4" and (isinstance(layer, TRANSPOSED) or weight.shape[1] % 4):
-        return f"its {weight.shape[1]} inputs are not fours" if not isinstance(layer, TRANSPOSED) else "2:4 is not for transposed"
+    if structure == "2:4" and isinstance(layer, TRANSPOSED):
+        return "2:4 is not for transposed convolutions"
+    if structure == "2:4" and weight.shape[1] % 4:
+        return f"its {weight.shape[1]} inputs are not fours"
     if round(weight.numel() * (1 - goals[name])) >= weight.count_nonzero():
         return f"at least {goals[name]:.2%} of it are zeros already"
     return ""
 
 
-def halves(model: nn.Module, sparsity: float | dict[str, float], schedule: str) -> dict[str, float]:
+def halves(model: nn.Module, sparsity: float | dict[str, float] | None, schedule: str) -> dict[str, float]:
     """2:4 has one sparsity and one moment."""
     if schedule != "oneshot":
         raise UsageError("prune: structure='2:4' is pruned at once; use schedule='oneshot'")
-    if sparsity not in (0.5, 0.9):  # 0.9 is the default of the other structure
+    if sparsity not in (0.5, None):
         raise UsageError(f"prune: structure='2:4' means sparsity=0.5, got {sparsity}")
     return dict.fromkeys(weights(model), 0.5)
 

@@ -15,7 +15,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from ..encodings import Codebook, Encoding, Mask, MovingCodebook, encoded
+from ..encodings import Codebook, Encoding, Mask, MovingCodebook
 from ..errors import UsageError, unknown
 from ._bits import choose_bits
 from ._check import check_choice
@@ -50,8 +50,9 @@ def share(
     """Share the weights of convolutions and linear layers; the result is fine-tuned by any training loop.
 
     `bits`: 2^bits values a layer, zero among them where weights were pruned; a number, one for each layer by name, or "auto":
-    as few for each layer as keep the mean KL divergence from the present outputs, on the first `batches`, below `tolerance`
-    nats in all. `init` of k-means, and `per` "channel" (a table for each output), as in the paper.
+    as few for each layer, at most 8, as keep the mean KL divergence from the present outputs on the first 4 of `batches`
+    within `tolerance` nats for the whole net. `init` of k-means, and `per` "channel" (a table for each output), as in the
+    paper.
 
     With `rate` 0 and `moving` False the indices stay, and the centroids are what is trained. `moving` keeps the real weights
     behind: they are trained straight through, and take the nearest centroid anew. A `rate` > 0 is moving, with the code
@@ -95,7 +96,8 @@ def share(
             return [codebook(bias, biases, "density", 1, 0, 0.0, moving or rate > 0)]
 
         more = encode_layers(outcome.model, decide_bias, skip, tensor="bias")
-        outcome = Outcome(more.model, [*outcome.changed, *more.changed], outcome.kept, outcome.params)
+        left = [(name, reason) for name, reason in more.kept if name in changed]
+        outcome = Outcome(more.model, [*outcome.changed, *more.changed], [*outcome.kept, *left], outcome.params)
     return outcome
 
 
@@ -141,15 +143,3 @@ def quantised(weight: Tensor, bits: int, init: Init) -> tuple[Tensor, Tensor]:
     rows = weight.reshape(1, -1).float().cpu()
     table, indices = clustered(rows, bits, init, bool((weight == 0).any()))
     return table.half().float().gather(1, indices).view(weight.shape).to(weight), indices.view(weight.shape)
-
-
-def rates(model: nn.Module) -> dict[str, float]:
-    """The order-0 entropy, bits a weight, of each shared tensor by name."""
-    found = {}
-    for name, module, tensor, chain in encoded(model):
-        levels = chain[-1].levels(module.parametrizations[tensor].original)  # type: ignore[index, union-attr]
-        if levels is not None:
-            counts = levels.indices.flatten().bincount().double()
-            shares = counts[counts > 0] / counts.sum()
-            found[f"{name}.{tensor}"] = float(-(shares * shares.log2()).sum())
-    return found

@@ -1,7 +1,7 @@
 """How is a weight encoded? Masks, codebooks, signs and grids, as parametrisations that any training loop trains."""
 
 from ._registry import encodings
-from .base import Encoding, Levels, advance, bake, decode, encode, encoded, settled
+from .base import Encoding, Levels, advance, bake, decode, encode, encoded, finish, settled
 from .codebook import Codebook
 from .grid import BlockGrid, Grid
 from .mask import Mask
@@ -25,5 +25,6 @@ __all__ = [
     "encode",
     "encoded",
     "encodings",
+    "finish",
     "settled",
 ]

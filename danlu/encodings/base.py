@@ -77,6 +77,9 @@ class Encoding(nn.Module):
     def advance(self, share: float) -> None:
         """The training has done this share, 0..1, of its steps."""
 
+    def catch_up(self, original: Tensor) -> None:
+        """Do to this tensor what the schedule wants now; a training forward does it by itself."""
+
     def describe(self, weight: Tensor) -> str:
         """A few words for an edit's outcome: "90.0 % zeros"."""
         raise NotImplementedError
@@ -152,6 +155,12 @@ def advance(model: nn.Module, share: float) -> None:
             module.advance(share)
 
 
-def frozen(tensor: Tensor) -> Tensor:
-    """A float32 copy without gradient."""
-    return tensor.detach().to(torch.float32).clone()
+@torch.no_grad()
+def finish(model: nn.Module) -> None:
+    """End every schedule now, in place: what `advance(model, 1.0)` and one more training forward would do."""
+    advance(model, 1.0)
+    for _, module, tensor, chain in encoded(model):
+        value = module.parametrizations[tensor].original  # type: ignore[index, union-attr]
+        for part in chain:
+            part.catch_up(value)
+            value = part(value)

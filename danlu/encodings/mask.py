@@ -40,12 +40,12 @@ class Mask(Encoding):
 
     @property
     def settled(self) -> bool:
-        return self.share >= self.ramp
+        return not self.ramp or (self.share >= self.ramp and not self._behind())
 
     @property
     def target(self) -> float:
         """The sparsity that is due now."""
-        if self.settled:
+        if self.share >= self.ramp:
             return self.sparsity
         return self.sparsity * (1 - (1 - self.share / self.ramp) ** 3)
 
@@ -58,20 +58,25 @@ class Mask(Encoding):
 
     def forward(self, original: Tensor) -> Tensor:
         if self.training and self.ramp:
-            self._follow(original)
+            self.catch_up(original)
         return original * self.mask
 
-    def _follow(self, original: Tensor) -> None:
+    def catch_up(self, original: Tensor) -> None:
         """Mask more when that is due."""
-        have = 1 - self.mask.count_nonzero().item() / max(self.mask.numel(), 1)
-        step = self.sparsity / LOOKS
-        if self.target - have >= step or (self.settled and have < self.sparsity - 0.5 / self.mask.numel()):
+        ended = self.share >= self.ramp
+        if self._behind() if ended else self.target - self._zeros() >= self.sparsity / LOOKS:
             self.mask = largest(original, self.target, self.structure)
 
+    def _zeros(self) -> float:
+        return 1 - self.mask.count_nonzero().item() / max(self.mask.numel(), 1)
+
+    def _behind(self) -> bool:
+        """Whether the mask has fewer zeros than it should end with."""
+        return self._zeros() < self.sparsity - 0.5 / max(self.mask.numel(), 1)
+
     def describe(self, weight: Tensor) -> str:
-        zeros = 1 - self.mask.float().mean().item()
         goal = "" if self.settled else f", rising to {self.sparsity:.2%}"
-        return f"{zeros:.2%} zeros{goal}"
+        return f"{self._zeros():.2%} zeros{goal}"
 
 
 def largest(weight: Tensor, sparsity: float, structure: str = "weight") -> Tensor:

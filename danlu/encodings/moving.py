@@ -37,6 +37,7 @@ class MovingCodebook(Encoding):
 
     indices: Tensor
     hold: Tensor
+    steps: Tensor
 
     def __init__(
         self, *, size: int, groups: int = 1, zero: bool = False, rate: float = 0.0, held: bool = False, axis: int = 0,
@@ -45,9 +46,10 @@ class MovingCodebook(Encoding):
         super().__init__()
         self.share = 1.0  # of a training; a loop that says nothing has the whole rate at once
         self.size, self.groups, self.zero, self.rate, self.held, self.axis = size, groups, zero, rate, held, axis
-        self.steps = 0
         self.table = nn.Parameter(torch.zeros(groups * size))
         self.register_buffer("indices", torch.zeros(tuple(shape), dtype=torch.uint8 if size <= 256 else torch.int16))
+        # Stored, so that a training that is resumed assigns at the same steps as one that was not interrupted.
+        self.register_buffer("steps", torch.zeros((), dtype=torch.int64))
         self.register_buffer("hold", torch.ones(tuple(shape) if held else (0,), dtype=torch.bool))
 
     @classmethod
@@ -73,7 +75,7 @@ class MovingCodebook(Encoding):
 
     def forward(self, original: Tensor) -> Tensor:
         if self.training and torch.is_grad_enabled():
-            if self.steps % EVERY == 0:
+            if self.steps.item() % EVERY == 0:
                 self.assign(original)
             self.steps += 1
         weight = look_up(self.centroids().to(original.dtype), self.indices, self.axis)

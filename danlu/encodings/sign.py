@@ -59,15 +59,6 @@ class Sign(Encoding):
         others = [d for d in range(original.dim()) if d != self.axis]
         return half(_size(original).mean(others, keepdim=True) if others else _size(original))
 
-    def rescaled(self, original: Tensor, factor: Tensor) -> Tensor:
-        """Real weights whose encoded weight is that of `original` times `factor` [C], but for the rounding of the scales.
-
-        They may lie beyond [-1, 1]: for a net that is no longer trained. A factor below 0 turns the signs of its channel.
-        """
-        by = factor.view([-1 if d == self.axis else 1 for d in range(original.dim())])
-        scale = self.scales(original) * by
-        return torch.where(original >= 0, scale, -scale)
-
     def levels(self, original: Tensor) -> Levels:
         indices = (original.detach() >= 0).long()
         scale = self.scales(original).detach().float().flatten() if self.scale else None

@@ -24,6 +24,7 @@ from torch import Tensor, nn
 
 from ..data import Source
 from ..encodings import advance, settled
+from ..encodings import finish as finish_schedules
 from ..errors import DanluError
 from ..units import show_seconds
 from .autotune import Tune
@@ -82,7 +83,7 @@ def fit(
             epoch, start = divmod(state.step, job.plan.per_epoch)
             for x, y in job.train(epoch=epoch, start=start):
                 seed_step(config.seed, state.step, device)
-                advance(state.model, state.step / job.plan.total)
+                advance(state.model, (state.step + 1) / job.plan.total)  # the last step is at the end of every schedule
                 rate = state.set_rate(factor(config.schedule, state.step, job.plan.total, **options))
                 with job.tune.autocast(device):
                     known = teach(job.teacher, x)
@@ -185,7 +186,7 @@ def finish(job: Job, say: Callable[[str], None]) -> Fit:
     """The best weights on the CPU."""
     state = job.state
     if state.best is None:  # a plan that was cut to what had been done, before the first validation
-        advance(state.model, 1.0)
+        finish_schedules(state.model)
         look(job, 0.0)
         job.checkpoint()
     best = state.best

@@ -73,6 +73,32 @@ def test_a_foreign_encoding_is_refused(net: nn.Module, tmp_path: Path) -> None:
         load(tmp_path)
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"shape": [10**6, 10**6]}, {"shape": ["x"]}, {"shape": None}, {"chain": None}, {"chain": [{"kind": "Mask"}]},
+        {"chain": []},
+        {"chain": [{"kind": "MovingCodebook", "options": {"size": 10**12}}]}, {"chain": [{"kind": ["Mask"], "options": {}}]},
+    ],
+)  # fmt: skip
+def test_a_bad_encoding_is_one_error_and_takes_no_memory(net: nn.Module, change: dict[str, object], tmp_path: Path) -> None:
+    save(edit(net, "prune").model, tmp_path, input=INPUT, classes=CLASSES)
+    file = tmp_path / "model.json"
+    about = json.loads(file.read_text())
+    about["encodings"]["conv1.weight"] |= change
+    file.write_text(json.dumps(about))
+    with pytest.raises(UsageError, match="encoding"):
+        load(tmp_path)
+
+
+def test_a_stored_penalty_goes_on_in_any_loop(net: nn.Module, tmp_path: Path) -> None:
+    save(edit(net, "slim(l1=0.5)").model, tmp_path, input=INPUT, classes=CLASSES)
+    again = load(tmp_path).train()
+    norm = next(m for m in again.modules() if isinstance(m, nn.BatchNorm2d))
+    norm.weight.sum().backward()
+    assert torch.equal(norm.parametrizations.weight.original.grad, torch.full_like(norm.weight, 1.5))
+
+
 def test_a_blueprint_holds_only_what_differs(net: nn.Module) -> None:
     changed = edit(net, "low_rank(rank={'layer1.0.conv1': 4})", example=torch.zeros(1, 3, 32, 32)).model
     found = blueprint(changed, net)

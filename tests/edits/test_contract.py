@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from danlu.edits import Change, Outcome, edit, edits
-from danlu.encodings import advance, bake
+from danlu.encodings import bake, finish
 from danlu.errors import UsageError
 from danlu.registry import Entry
 
@@ -114,7 +114,7 @@ def test_outcome_is_complete(step: str, net: nn.Module, x: Tensor) -> None:
     old = {n for n, _ in net.named_modules(remove_duplicate=False)}
     assert {place.removeprefix(name).removeprefix(": ") for place in places} <= old, "named as in the input"
     settled = copy.deepcopy(outcome.model)
-    advance(settled, 1.0)
+    finish(settled)
     assert outcome.params == (sum(p.numel() for p in net.parameters()), sum(p.numel() for p in bake(settled).parameters()))
     if not outcome.changed:
         assert str(net) == str(outcome.model)

@@ -75,6 +75,7 @@ def test_pruning_again_keeps_the_zeros(net: nn.Module) -> None:
         ("prune(schedule='slow')", "did you mean|gradual"),
         ("prune(structure='2:4', schedule='gradual')", "oneshot"),
         ("prune(structure='2:4', sparsity=0.7)", "sparsity=0.5"),
+        ("prune(structure='2:4', sparsity=0.9)", "sparsity=0.5"),
         ("prune(ramp=0.0)", "ramp"),
     ],
 )
@@ -127,3 +128,11 @@ def test_channels_are_cut_from_a_pruned_net_and_the_zeros_stay() -> None:
     assert all(torch.equal(weights(cut)[name] == 0, mask) for name, mask in zeros.items())
     with pytest.raises(UsageError, match="comes before that"):
         edit(net, "share(bits=3) | prune_channels", example=x)
+
+
+def test_a_ramp_over_the_whole_training_ends_with_it() -> None:
+    net = create("lenet_300_100(size=8)", num_classes=10, in_channels=1, seed=0)
+    pruned = edit(net, "prune(sparsity=0.5, scope='layer', schedule='gradual', ramp=1.0)").model
+    done = fit(pruned, load_data("digits"), TrainConfig(steps=7, precision="fp32", memory_format="nchw"))
+    for weight in weights(bake(done.model)).values():
+        assert (weight == 0).sum() == weight.numel() - round(weight.numel() * 0.5)

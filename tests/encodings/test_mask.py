@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from danlu.encodings import Mask, advance, bake, decode, encode, settled
+from danlu.encodings import Mask, advance, bake, decode, encode, finish, settled
 from danlu.encodings.mask import largest
 from danlu.errors import UsageError
 
@@ -93,3 +93,14 @@ def test_baking_leaves_the_net_and_its_copies_encoded() -> None:
     decode(other, "weight")
     assert torch.equal(net(x), other(x))
     assert dict(net.named_parameters()).keys() == {"bias", "parametrizations.weight.original"}
+
+
+@pytest.mark.parametrize("ramp", [0.5, 1.0])
+def test_finishing_ends_a_schedule_at_once(ramp: float) -> None:
+    net = layer()
+    encode(net, "weight", Mask(sparsity=0.8, ramp=ramp, shape=(8, 16)))
+    advance(net, 1.0)
+    assert not settled(net), "the mask has not followed yet"
+    finish(net.eval())
+    assert settled(net)
+    assert (bake(net).weight == 0).sum() == 128 - round(128 * 0.2)

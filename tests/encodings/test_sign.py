@@ -112,12 +112,6 @@ def test_levels_give_the_weight_bit_for_bit(scale, axis):
         assert torch.equal(levels.scale, levels.scale.half().float())
 
 
-def test_rescaled_is_the_weight_times_a_factor():
-    real, factor = torch.randn(4, 6) / 2, torch.tensor([2.0, -0.3, 1.0, -5.0])
-    encoding = Sign(scale=True)
-    torch.testing.assert_close(encoding(encoding.rescaled(real, factor)), encoding(real) * factor[:, None], rtol=2**-10, atol=0)
-
-
 def test_is_rebuilt_from_its_options_and_baked():
     layer = encoded_linear(torch.randn(3, 8) / 4, scale=True, axis=1)
     encoding = layer.parametrizations.weight[0]

@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from danlu.data import Source
+from danlu.edits import edit
 from danlu.errors import UsageError
 from danlu.train import Fit, Interrupted, TrainConfig, fit
 from danlu.train import plan as planning
@@ -42,6 +43,24 @@ def losses(done: Fit) -> list[tuple[float, ...]]:
 def stop_after(steps: int) -> Callable[[], bool]:
     made = iter(range(1, 1_000_000))
     return lambda: next(made) >= steps
+
+
+def test_schedules_of_encodings_are_resumed(few: Source, net: Make, config: Config, tmp_path: Path) -> None:
+    settings = config(**SETTINGS | {"ema": 0.0, "epochs": 16}, optimizer="adamw")
+
+    def encoded() -> nn.Module:
+        chain = "prune(sparsity=0.5, schedule='gradual', ramp=0.4, skip=['{0}']) | share(bits=2, rate=0.05, skip=[{1}])"
+        model = net()
+        first, *others = [name for name, m in model.named_modules() if isinstance(m, nn.Conv2d | nn.Linear)]
+        return edit(model, chain.format(first, ", ".join(map(repr, others)))).model
+
+    straight = fit(encoded(), few, settings)
+    for steps in (7, 24):  # both between two assignments of shared values, the first while the sparsity rises
+        with pytest.raises(Interrupted):
+            fit(encoded(), few, settings, run=tmp_path, resume=True, stop=stop_after(steps))
+    resumed = fit(encoded(), few, settings, run=tmp_path, resume=True)
+    assert same(resumed, straight)
+    assert losses(resumed) == losses(straight)
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
