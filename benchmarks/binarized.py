@@ -12,25 +12,17 @@ and a training goes on from its checkpoint: a second call continues.
 """
 
 import argparse
-import json
 import sys
 import time
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import zstandard
-from deep_compression import Bench, Net, Stage, table
+from deep_compression import Bench, Net, Stage, run_seeds, table
 from torch import nn
 
-from danlu.codec import inspect_file, unpack_model
 from danlu.data import load_data
-from danlu.deploy import calibration_batches, export_onnx, predict, quantize_int8
-from danlu.encodings import bake
 from danlu.files import write_json
-from danlu.metrics import paired_difference
 from danlu.runs import environment
-from danlu.train import evaluate
 
 PUBLISHED = "XNOR-Net LeNet-5: 102 KB, 0.55 %"
 MUST_BYTES, MUST_ERROR = 60_000, 0.0070
@@ -52,34 +44,9 @@ def net_of(options: argparse.Namespace) -> Net:
 class Binarized(Bench):
     """One seed: a real net, and the binary one that it teaches."""
 
-    def judge(self, nets: dict[str, nn.Module]) -> dict[str, Any]:
-        """Files, bytes and test errors: the unpacked binary net, the real net, and its simple rivals."""
-        source, dense = self.source, nets["dense"]
-        fp32 = 4 * sum(parameter.numel() for parameter in dense.parameters())
-        right: dict[str, np.ndarray] = {}
-        rows: dict[str, dict[str, Any]] = {}
-
-        def row(name: str, size: int, logits: np.ndarray) -> None:
-            right[name] = logits.argmax(1) == source.test.labels
-            rows[name] = {"size_bytes": size, "times_smaller": fp32 / size, "test_error": 1 - float(right[name].mean())}
-            if name != "dense fp32":
-                difference, low, high = paired_difference(right[name], right["dense fp32"])
-                rows[name] |= {"difference": difference, "interval": [low, high]}
-
-        row("dense fp32", fp32, evaluate(dense, source).logits)
-        packed = self.pack(nets["binary"], "model")
-        started = time.perf_counter()
-        unpacked = unpack_model(packed).model
-        seconds = time.perf_counter() - started
-        row("danlu", packed.stat().st_size, evaluate(unpacked, source).logits)
-        onnx = export_onnx(dense, self.home / "dense.onnx", input=source.input, classes=source.classes)
-        int8 = Path(quantize_int8(onnx, self.home / "int8.onnx", calibration_batches(source.train, source.input)))
-        row("int8 ONNX", int8.stat().st_size, predict(int8, source.test))
-        half = bake(dense).half()
-        numbers = b"".join(tensor.numpy().tobytes() for tensor in half.state_dict().values())
-        row("fp16 + zstd -19", len(zstandard.compress(numbers, 19)), evaluate(half.float(), source).logits)
-        file = {key: value for key, value in inspect_file(packed).to_json().items() if key != "file"}
-        return {"seed": self.seed, "rows": rows, "stages": self.stages(), "unpack_seconds": seconds, "file": file}
+    def packed_rivals(self, nets: dict[str, nn.Module]) -> dict[str, tuple[str, nn.Module]]:
+        """None: int8 and fp16 are what a binary net is compared with."""
+        return {}
 
 
 def main() -> None:
@@ -100,13 +67,7 @@ def main() -> None:
     net, source = net_of(options), load_data(options.data, seed=0)
     if options.train:
         source = source.subset(options.train)
-    results = []
-    for seed in options.seeds:
-        bench = Binarized(net, source, options.work / f"seed-{seed}", seed)
-        file = bench.home / "result.json"
-        if not file.exists():
-            write_json(file, bench.judge(bench.train()))
-        results.append(json.loads(file.read_text()))
+    results = run_seeds(lambda seed: Binarized(net, source, options.work / f"seed-{seed}", seed), options.seeds)
     table(results, PUBLISHED)
     ours = [result["rows"]["danlu"] for result in results]
     met = all(row["size_bytes"] <= MUST_BYTES and row["test_error"] <= MUST_ERROR for row in ours)
