@@ -35,7 +35,7 @@ MARGIN = 0.97
 # Below this much fine-tuning an attempt says nothing; three attempts are made only where each has more.
 SHORTEST_TUNING = 4.0
 STEPS = {"prune": "sparsity", "share": "sharing", "prune_channels": "channels", "low_rank": "low rank", "fold_bn": "norms folded"}
-COMPUTED = "computed: indices at a fixed width, without entropy coding"
+COMPUTED = "computed: shared values at a fixed width, without entropy coding"
 
 
 def squeeze(search: Search, trainer: Trainer, reserve: float) -> None:

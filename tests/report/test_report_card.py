@@ -125,12 +125,12 @@ def test_a_danlu_file_is_named_and_the_code_runs_what_it_unpacks_to(
     result = example()
     result["format"] = "danlu"
     result["best"] |= {"precision": "danlu", "file": "runs/1/model.danlu", "onnx": "runs/1/model.onnx", "size_bytes": 8_100}
-    result["steps"][1]["note"] = "computed: indices at a fixed width, without entropy coding"
+    result["steps"][1]["note"] = "computed: shared values at a fixed width, without entropy coding"
     text = write_card(tmp_path, result).read_text(encoding="utf-8")
     assert "`model.danlu`, a .danlu file of 8.1 KB that unpacks to the ONNX file beside it" in text
     assert 'InferenceSession("model.onnx"' in text
     assert "`danlu unpack` makes the same file from `model.danlu`" in text
-    assert "computed: indices at a fixed width" in text
+    assert "computed: shared values at a fixed width" in text
     plain = write_card(tmp_path, example()).read_text(encoding="utf-8")
     assert "danlu unpack" not in plain
     assert "The file needs onnxruntime" in plain
