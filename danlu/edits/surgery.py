@@ -9,6 +9,7 @@ from torch import nn
 from torch.nn.utils import parametrize
 
 from ..errors import UsageError, unknown
+from .price import Price
 
 
 @dataclass(frozen=True)
@@ -20,11 +21,12 @@ class Keep:
 
 @dataclass(frozen=True)
 class Change:
-    """One layer that an edit changed."""
+    """One layer that an edit changed; a structure edit says with `price` what it predicts to change in cost."""
 
     name: str
     before: str
     after: str
+    price: Price | None = None
 
 
 @dataclass
@@ -103,12 +105,13 @@ def replace(
     kinds: type[nn.Module] | tuple[type[nn.Module], ...],
     decide: Callable[[str, nn.Module], nn.Module | Keep],
     skip: Collection[str] = (),
+    price: Callable[[nn.Module, nn.Module], Price] | None = None,
 ) -> Outcome:
     """Copy `model` and put `decide(name, layer)` in the place of every layer of `kinds`.
 
     `decide` is called once per distinct layer, with the first name it goes by; a layer hung in two places is replaced by
     one new layer in both, so sharing survives. `skip` names layers to keep, or modules to keep whole. A replaced layer is
-    not searched further.
+    not searched further. `price(old, new)` says what each replacement changes in cost (see price.py).
     """
     check_skip(model, skip)
     before = count_params(model)
@@ -120,12 +123,13 @@ def replace(
             outcome.kept.append(("", new.reason))
         else:
             new.train(model.training)
-            outcome.changed.append(Change("", brief(model), brief(new)))
+            outcome.changed.append(Change("", brief(model), brief(new), price(model, new) if price else None))
             outcome.model = new
         outcome.params = (before, count_params(outcome.model))
         return outcome
     decided: dict[int, nn.Module | Keep] = {}
     inside: set[int] = set()
+    placed: list[nn.Module] = []
     for name, parent, key, layer in named_slots(model):
         if id(layer) in inside or not isinstance(layer, kinds):
             continue
@@ -142,6 +146,11 @@ def replace(
         else:
             parent._modules[key] = verdict
             verdict.train(layer.training)
-            outcome.changed.append(Change(name, brief(layer), brief(verdict)))
+            # A layer that hangs in two places has two changes, and its new parameters once.
+            paid = price(layer, verdict) if price else None
+            first = not any(verdict is seen for seen in placed)
+            placed.append(verdict)
+            paid = paid if paid is None or first else Price()
+            outcome.changed.append(Change(name, brief(layer), brief(verdict), paid))
     outcome.params = (before, count_params(model))
     return outcome

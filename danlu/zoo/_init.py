@@ -14,29 +14,34 @@ Differs: a grouped convolution divides its fan by the groups; torch counts the f
 """
 
 import math
+from typing import TypeVar
 
 from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.modules.conv import _ConvNd
+
+Net = TypeVar("Net", bound=nn.Module)
 
 RELU = math.sqrt(2)
 TANH = 5 / 3
 
 
-def initialised(net: nn.Sequential, *, gain: float = RELU) -> nn.Sequential:
+def initialised(net: Net, *, gain: float = RELU) -> Net:
     """Draw the weights of `net` in place from torch's generator, and return it."""
-    normed = any(isinstance(layer, nn.BatchNorm2d) for layer in net.modules())
-    weighted = [layer for layer in net.modules() if isinstance(layer, nn.Conv2d | nn.Linear)]
+    normed = any(isinstance(layer, _BatchNorm) for layer in net.modules())
+    weighted = [layer for layer in net.modules() if isinstance(layer, _ConvNd | nn.Linear)]
     for layer in weighted:
         fan = float(layer.weight[0].numel())
         if layer is weighted[-1]:
             std = math.sqrt(1 / (3 * fan))
-        elif isinstance(layer, nn.Conv2d) and normed:
+        elif isinstance(layer, _ConvNd) and normed:
             std = gain / math.sqrt(math.prod(layer.kernel_size) * layer.out_channels / layer.groups)
         else:
             std = gain / math.sqrt(fan)
         nn.init.normal_(layer.weight, std=std)
         if layer.bias is not None:
             nn.init.zeros_(layer.bias)
-    for norm in (layer for layer in net.modules() if isinstance(layer, nn.BatchNorm2d)):
+    for norm in (layer for layer in net.modules() if isinstance(layer, _BatchNorm) and layer.affine):
         nn.init.ones_(norm.weight)
         nn.init.zeros_(norm.bias)
     return net

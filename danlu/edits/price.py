@@ -1,0 +1,131 @@
+"""What an edit says it changes in parameters and MACs, as closed formulas, before anything is built or measured.
+
+    MACs of a layer = output * H'W' + input * HW + pairs * (HW)^2 + fixed
+
+for an input map of H x W and an output map of H' x W': a convolution costs C_out C_in / groups k_h k_w at each pixel of its
+output, a squeeze-and-excitation 2 C^2 / r once an image, an attention over all pixels something for each pair of them. A
+`Change` carries the price of the new layer less that of the old one; `predict` sums the prices of an outcome over the maps
+that the net has at an input size. The contract suite holds that sum to the measured change.
+"""
+
+import copy
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, fields
+from fractions import Fraction
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
+
+from ._trace import evaluating, first_tensor
+
+if TYPE_CHECKING:
+    from .surgery import Outcome
+
+Number = int | Fraction
+
+
+@dataclass(frozen=True)
+class Price:
+    """Parameters, and MACs as a polynomial in the pixels of the maps; `like` adds or takes away what whole modules cost.
+
+    output   MACs for each pixel of the output map
+    input    MACs for each pixel of the input map
+    pairs    MACs for each pair of pixels of the input map
+    fixed    MACs for each image
+    like     ((name of a module of the net before, how often), ...): the MACs of a copy of it, negative for one taken away.
+             The module's parameters are not among `params` by themselves: add them there.
+
+    Fractions stand for maps of another size: Fraction(1, 4) for a map of half the height and width.
+    """
+
+    params: int = 0
+    output: Number = 0
+    input: Number = 0
+    pairs: Number = 0
+    fixed: Number = 0
+    like: tuple[tuple[str, int], ...] = ()
+
+    def __add__(self, other: "Price") -> "Price":
+        """Both together."""
+        return Price(**{field.name: getattr(self, field.name) + getattr(other, field.name) for field in fields(self)})
+
+    def __neg__(self) -> "Price":
+        """What is saved where this goes."""
+        numbers = {field.name: -getattr(self, field.name) for field in fields(self) if field.name != "like"}
+        return Price(**numbers, like=tuple((name, -times) for name, times in self.like))
+
+    def __sub__(self, other: "Price") -> "Price":
+        """The change from `other` to this."""
+        return self + -other
+
+
+def price_of(module: nn.Module) -> Price:
+    """The price of a layer of torch.nn, or of a chain of them whose convolutions all work at the size of the chain's output.
+
+    A transposed convolution costs its filter at each pixel of its input, a linear layer its matrix once for each row;
+    norms, activations and pools have parameters at most.
+    """
+    params = sum(parameter.numel() for parameter in module.parameters())
+    price = Price(params=params)
+    for layer in module.modules():
+        if isinstance(layer, _ConvTransposeNd):
+            price += Price(input=layer.weight.numel())
+        elif isinstance(layer, _ConvNd | nn.Linear):
+            price += Price(output=layer.weight.numel())
+    return price
+
+
+def total(prices: Iterable[Price]) -> Price:
+    """The sum of prices."""
+    return sum(prices, Price())
+
+
+def predict(model: nn.Module, outcome: "Outcome", shape: Sequence[int]) -> tuple[int, int]:
+    """(change of parameters, change of MACs of one image) that the changes of `outcome` promise for inputs [C, H, W].
+
+    `model` is the net before the edit, `outcome` that of one edit called as a function. A module that the forward calls
+    twice is paid twice in MACs. Only shapes are run, on the meta device.
+    """
+    prices = {change.name: change.price for change in outcome.changed if change.price is not None}
+    calls = _maps(model, prices, shape)
+    macs: Number = 0
+    for name, price in prices.items():
+        for into, out in calls[name]:
+            macs += price.output * out + price.input * into + price.pairs * into * into + price.fixed
+    likes = [pair for price in prices.values() for pair in price.like]
+    if likes:
+        from ..cost import profile
+
+        rows = profile(model, tuple(shape)).rows
+        for like, times in likes:
+            macs += times * sum(row.macs for row in rows if row.name == like or row.name.startswith(f"{like}."))
+    return sum(price.params for price in prices.values()), round(macs)
+
+
+def _maps(model: nn.Module, names: Iterable[str], shape: Sequence[int]) -> dict[str, list[tuple[int, int]]]:
+    """For each named module: pixels of its input and of its output, at each of its calls."""
+    shadow = copy.deepcopy(model).to("meta")
+    dtype = next((p.dtype for p in shadow.parameters() if p.is_floating_point()), torch.float32)
+    calls: dict[str, list[tuple[int, int]]] = {name: [] for name in names}
+
+    def hook(name: str) -> Any:
+        def record(module: nn.Module, args: Any, output: Any) -> None:
+            into, out = first_tensor(args), first_tensor(output)
+            if into is not None and out is not None:
+                calls[name].append((_pixels(module, into), _pixels(module, out)))
+
+        return record
+
+    for name in calls:
+        shadow.get_submodule(name).register_forward_hook(hook(name))
+    with evaluating(shadow), torch.no_grad():
+        shadow(torch.empty(1, *shape, dtype=dtype, device="meta"))
+    return calls
+
+
+def _pixels(module: nn.Module, x: Tensor) -> int:
+    """Places of a map [B, C, ...]: H W; for a linear layer [B, ..., F] its rows."""
+    width = x.shape[-1] if isinstance(module, nn.Linear) else x.shape[1] if x.dim() > 1 else 1
+    return x.numel() // (len(x) * width) if width else 0
