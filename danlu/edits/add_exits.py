@@ -13,6 +13,7 @@ import copy
 import math
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
+from fractions import Fraction
 from typing import Literal
 
 import torch
@@ -25,6 +26,7 @@ from ._check import check_choice
 from ._maps import Probe
 from ._registry import edits
 from ._trace import FORWARD_ERRORS, first_tensor
+from .price import Price
 from .recipe import parse
 from .surgery import Change, Outcome, brief, count_params, set_module
 
@@ -87,7 +89,8 @@ def add_exits(
         points[-1].training = old.training if place != INPUT else model.training
         before = "the image" if place == INPUT else brief(old)
         said = f"exit {len(points)} on {'x'.join(map(str, shape))}: {brief(side)}"
-        changed.append(Change("" if place == INPUT else place, before, f"{before}, {said}"))
+        price = _price(side, on_input=place == INPUT)
+        changed.append(Change("" if place == INPUT else place, before, f"{before}, {said}", price))
         if place != INPUT:
             set_module(new, next(name for name, module in new.named_modules() if module is old), points[-1])
     net = new
@@ -133,6 +136,18 @@ def _head(shape: Shape, classes: int, widths: Sequence[int], kernel: int, stride
             if isinstance(module, nn.Conv2d):
                 x = module(x)
     return ExitHead(shape[0], classes, channels=widths, kernel=kernel, stride=stride, grid=min(grid, *x.shape[2:]))
+
+
+def _price(side: nn.Module, *, on_input: bool) -> Price:
+    """What a head adds: convolutions, each on the map that the strides up to it leave, and a linear layer once an image."""
+    price, area = Price(params=sum(p.numel() for p in side.parameters())), Fraction(1)
+    for layer in side.modules():
+        if isinstance(layer, nn.Conv2d):
+            area /= layer.stride[0] * layer.stride[1]
+            price += Price(input=area * layer.weight.numel()) if on_input else Price(output=area * layer.weight.numel())
+        elif isinstance(layer, nn.Linear):
+            price += Price(fixed=layer.weight.numel())
+    return price
 
 
 @dataclass

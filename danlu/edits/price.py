@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 
-from ._trace import evaluating, first_tensor
+from ._trace import FORWARD_ERRORS, evaluating, first_tensor
 
 if TYPE_CHECKING:
     from .surgery import Outcome
@@ -106,8 +106,13 @@ def predict(model: nn.Module, outcome: "Outcome", shape: Sequence[int]) -> tuple
 
 def _maps(model: nn.Module, names: Iterable[str], shape: Sequence[int]) -> dict[str, list[tuple[int, int]]]:
     """For each named module: pixels of its input and of its output, at each of its calls."""
-    shadow = copy.deepcopy(model).to("meta")
-    dtype = next((p.dtype for p in shadow.parameters() if p.is_floating_point()), torch.float32)
+    try:
+        return _recorded(copy.deepcopy(model).to("meta"), names, shape)
+    except FORWARD_ERRORS:  # a forward that branches on values needs some
+        return _recorded(copy.deepcopy(model), names, shape)
+
+
+def _recorded(net: nn.Module, names: Iterable[str], shape: Sequence[int]) -> dict[str, list[tuple[int, int]]]:
     calls: dict[str, list[tuple[int, int]]] = {name: [] for name in names}
 
     def hook(name: str) -> Any:
@@ -119,9 +124,10 @@ def _maps(model: nn.Module, names: Iterable[str], shape: Sequence[int]) -> dict[
         return record
 
     for name in calls:
-        shadow.get_submodule(name).register_forward_hook(hook(name))
-    with evaluating(shadow), torch.no_grad():
-        shadow(torch.empty(1, *shape, dtype=dtype, device="meta"))
+        net.get_submodule(name).register_forward_hook(hook(name))
+    like = next((p for p in net.parameters() if p.is_floating_point()), torch.empty(0))
+    with evaluating(net), torch.no_grad():
+        net(torch.zeros(1, *shape, dtype=like.dtype, device=like.device))
     return calls
 
 

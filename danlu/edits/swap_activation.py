@@ -16,6 +16,7 @@ from torch import fx, nn
 from ._check import check_choice
 from ._registry import edits
 from ._trace import evaluating, trace
+from .price import price_of
 from .surgery import Keep, Outcome, replace
 
 To = Literal[
@@ -78,7 +79,7 @@ def swap_activation(model: nn.Module, *, to: To, skip: Collection[str] = ()) -> 
         weight = next(model.parameters(), None)
         return new.to(weight) if weight is not None else new
 
-    outcome = replace(model, ACTIVATIONS, decide, skip)
+    outcome = replace(model, ACTIVATIONS, decide, skip, price=lambda old, new: price_of(new) - price_of(old))
     if graph is None:
         outcome.kept.append(("", "the forward cannot be traced: activations called as functions in it, if any, stay"))
     else:

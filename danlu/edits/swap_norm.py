@@ -23,6 +23,7 @@ from ._penalties import without_penalties
 from ._registry import edits
 from ._trace import Neighbours
 from .fold_bn import FOLDS, fold, name_of, why_not
+from .price import Price, price_of
 from .surgery import Change, Keep, Outcome, brief, check_skip, count_params, is_skipped, replace, set_module
 
 To = Literal["batch", "group", "layer", "instance", "none"]
@@ -48,7 +49,7 @@ def swap_norm(model: nn.Module, *, to: To, groups: int | None = None, skip: Coll
         raise UsageError(f'groups is a whole number above zero for to="group", got groups={groups} with to={to!r}')
     if to == "none":
         return _remove(model, skip)
-    return replace(model, NORMS, lambda _, norm: _successor(norm, to, groups), skip)
+    return replace(model, NORMS, lambda _, norm: _successor(norm, to, groups), skip, price=lambda a, b: price_of(b) - price_of(a))
 
 
 def _successor(norm: Any, to: str, groups: int | None) -> nn.Module | Keep:
@@ -69,7 +70,10 @@ def _successor(norm: Any, to: str, groups: int | None) -> nn.Module | Keep:
             return Keep("it may see one value per channel, which an instance norm turns into zero")
         new = INSTANCE[dims](width, eps=norm.eps, affine=True, **like)
     else:
-        count = 1 if to == "layer" else groups or largest_divisor(width)
+        most = MOST_GROUPS if dims > 1 else min(MOST_GROUPS, max(1, width // 2))  # of a vector: two values a group at least
+        count = 1 if to == "layer" else groups or largest_divisor(width, most)
+        if dims == 1 and count == width:
+            return Keep("it may see one value per group, which a group norm turns into zero")
         if width % count:
             return Keep(f"{count} groups do not divide its {width} channels")
         if isinstance(norm, nn.GroupNorm) and norm.num_groups == count:
@@ -108,17 +112,20 @@ def _remove(model: nn.Module, skip: Collection[str]) -> Outcome:
             outcome.kept.append((name, "named in skip"))
             continue
         layer: Any = neighbours.only_before(norm)
+        held = price_of(norm)
         if layer is not None and isinstance(norm, _BatchNorm) and why_not(layer, norm) is None:
+            held -= Price(params=norm.num_features if layer.bias is None else 0)
             fold(layer, norm)
             after = f"removed: folded into {name_of(model, layer)}"
         elif isinstance(layer, FOLDS) and layer.bias is None:
             shift = norm.bias if norm.bias is not None else layer.weight.new_zeros(1)
             out = layer.out_features if isinstance(layer, nn.Linear) else layer.out_channels
             layer.bias = nn.Parameter(shift.detach().to(layer.weight).expand(out).clone())
+            held -= Price(params=out)
             after = f"removed: {name_of(model, layer)} has a bias now"
         else:
             after = "removed"
-        outcome.changed.append(Change(name, brief(norm), after))
+        outcome.changed.append(Change(name, brief(norm), after, -held))
         set_module(model, name, nn.Identity())
     outcome.params = (before, count_params(model))
     return outcome

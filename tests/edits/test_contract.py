@@ -9,8 +9,10 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
 
-from danlu.edits import Change, Outcome, edit, edits
+from danlu.edits import Change, Outcome, edit, edits, parse
+from danlu.edits.price import predict
 from danlu.encodings import bake, finish
 from danlu.errors import UsageError
 from danlu.registry import Entry
@@ -200,3 +202,26 @@ def test_structure_edits_take_a_net_without_numbers(step: str, make_net: Any) ->
     size = size_of(step)
     assert all(p.is_meta for p in model.parameters())
     assert model.eval()(torch.empty(2, 3, size, size, device="meta")).shape == (2, 10)
+
+
+# fit_input changes the maps themselves: what it costs is counted, not foretold.
+@pytest.mark.parametrize(
+    "step", [s for s in STEPS if not edits[s.split("(")[0]].facts["needs"] and s.split("(")[0] != "fit_input"]
+)
+def test_the_predicted_cost_is_the_measured_one(step: str, net: nn.Module) -> None:
+    (call,) = parse(step)
+    torch.manual_seed(0)
+    outcome = edits[call.name].build(net, **call.options)
+    assert all(change.price is not None for change in outcome.changed)
+    size = 28 if net.danlu_net == "functional" else 32  # maps that halve evenly, where the net takes them
+    before, after = macs_of(net, size), macs_of(outcome.model, size)
+    params, macs = predict(net, outcome, (3, size, size))
+    assert params == outcome.params[1] - outcome.params[0]
+    assert macs == pytest.approx(after - before, rel=0.02, abs=0.5)
+
+
+def macs_of(net: nn.Module, size: int) -> int:
+    """By torch's own counter, for one image."""
+    with FlopCounterMode(display=False) as flops, torch.no_grad():
+        copy.deepcopy(net).eval()(torch.zeros(1, 3, size, size))
+    return flops.get_total_flops() // 2
