@@ -13,10 +13,18 @@ if TYPE_CHECKING:
 
     from ..registry import Entry, Registry
 
-# Kind -> where its registry is.
-KINDS = {"models": "danlu.zoo", "edits": "danlu.edits", "layers": "danlu.nn"}
-# Kind -> the facts that people see as columns, in order.
-COLUMNS = {"models": ("input", "params", "macs", "year"), "edits": ("exact", "needs", "reduces"), "layers": ("paper",)}
+# Kind -> where its registry is, and the facts that people see as columns, in order.
+KINDS: dict[str, tuple[str, tuple[str, ...]]] = {
+    "models": ("danlu.zoo:models", ("input", "params", "macs", "year")),
+    "edits": ("danlu.edits:edits", ("exact", "needs", "reduces")),
+    "layers": ("danlu.nn:layers", ("paper",)),
+    "optimizers": ("danlu.train.optimizers:optimizers", ("lr",)),
+    "schedules": ("danlu.train.schedules:schedules", ()),
+    "losses": ("danlu.losses:losses", ("task", "paper")),
+    "inits": ("danlu.train.init:inits", ("paper",)),
+    "regularizers": ("danlu.train.regularizers:regularizers", ("paper",)),
+    "mixings": ("danlu.train.mixing:mixings", ("paper",)),
+}
 
 
 def run(
@@ -28,7 +36,7 @@ def run(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """List the networks, edits or layers, with their facts."""
+    """List the networks, edits, layers, or what a training is made of, with their facts."""
     with verb():
         if kind not in KINDS and any(char in kind for char in "*?["):
             kind, glob = "models", kind
@@ -42,7 +50,8 @@ def registry(kind: str) -> "Registry[Any]":
 
     if kind not in KINDS:
         raise unknown("kind", kind, KINDS)
-    found: Registry[Any] = getattr(importlib.import_module(KINDS[kind]), kind)
+    module, _, name = KINDS[kind][0].partition(":")
+    found: Registry[Any] = getattr(importlib.import_module(module), name)
     return found
 
 
@@ -102,10 +111,10 @@ def table(kind: str, entries: list[dict[str, Any]]) -> None:
 
     drawn = Table(box=None, pad_edge=False)
     drawn.add_column("name", no_wrap=True)
-    for fact in COLUMNS[kind]:
+    for fact in KINDS[kind][1]:
         drawn.add_column({"macs": "MACs"}.get(fact, fact), justify="right" if fact in ("params", "macs") else "left")
     drawn.add_column("what it is")
     for entry in entries:
-        facts = [Text(spell(fact, entry.get(fact))) for fact in COLUMNS[kind]]
+        facts = [Text(spell(fact, entry.get(fact))) for fact in KINDS[kind][1]]
         drawn.add_row(Text(entry["name"], style="bold"), *facts, Text(entry["summary"]))
     console().print(drawn)

@@ -32,7 +32,7 @@ def run(
     time: Annotated[str | None, typer.Option(help="Train for this long, validation included: 90s, 5m, 2h.")] = None,
     steps: Annotated[int | None, typer.Option(min=1, help="Train for this many steps.")] = None,
     batch_size: Annotated[int | None, option("128", "Images a step.", min=1)] = None,
-    optimizer: Annotated[str | None, option("sgd", "sgd, adam or adamw.")] = None,
+    optimizer: Annotated[str | None, option("sgd", "With options: 'adam(beta2=0.99)'; see `danlu list optimizers`.")] = None,
     lr: Annotated[float | None, option("by optimizer and batch size", "Highest learning rate.")] = None,
     rates: Annotated[
         str | None, option("1", "Factors on the rate by parameter name, 0 freezes, the last match counts: '*=0,fc.*=10'.")
@@ -40,14 +40,18 @@ def run(
     momentum: Annotated[float | None, option("0.9", "Momentum of sgd.")] = None,
     nesterov: Annotated[bool | None, option("nesterov", "Nesterov momentum.", "--nesterov/--no-nesterov")] = None,
     weight_decay: Annotated[float | None, option("0.0005", "On weights, not on biases and normalisation.")] = None,
-    schedule: Annotated[
-        str | None, option("cosine", "constant, cosine, step, multistep, exponential, poly, inverse or one_cycle.")
-    ] = None,
+    schedule: Annotated[str | None, option("cosine", "With options: 'step(period=0.3)'; see `danlu list schedules`.")] = None,
     warmup: Annotated[float | None, option("0.05", "Linear warm-up: below 1 a share of the training, from 1 steps.")] = None,
     period: Annotated[float | None, option("0.333", "Share of the training between two falls (step, exponential).")] = None,
     gamma: Annotated[float | None, option("0.1", "Factor at each fall (step, multistep, exponential).")] = None,
     milestones: Annotated[str | None, option("0.5,0.75", "Shares of the training at which the rate falls (multistep).")] = None,
     power: Annotated[float | None, option("1.0", "Power of poly and inverse.")] = None,
+    loss: Annotated[str | None, option("cross_entropy", "With options: 'focal(gamma=2)'; see `danlu list losses`.")] = None,
+    init: Annotated[
+        str | None, option("the net's own", "Draw the weights so: he, 'normal(std=0.01)'; see `danlu list inits`.")
+    ] = None,
+    regularize: Annotated[str | None, option("none", "A chain: 'l1(strength=1e-5) | max_norm(limit=3)'.")] = None,
+    mix: Annotated[str | None, option("none", "A chain: 'mixup(alpha=0.2) | cutout(size=8)'.")] = None,
     label_smoothing: Annotated[float | None, option("0.0", "Share of the target spread over all classes.")] = None,
     ema: Annotated[float | None, option("0.0", "Decay of an average of the weights, kept in their place; 0 is off.")] = None,
     patience: Annotated[int | None, option("0", "Stop after this many validations without a better one; 0 is off.")] = None,
@@ -81,7 +85,8 @@ def run(
             "optimizer": optimizer, "lr": lr, "momentum": momentum, "nesterov": nesterov, "weight_decay": weight_decay,
             "rates": factors(rates) if rates is not None else None,
             "schedule": schedule, "warmup": warmup, "period": period, "gamma": gamma,
-            "milestones": shares(milestones) if milestones else None, "power": power, "label_smoothing": label_smoothing,
+            "milestones": shares(milestones) if milestones else None, "power": power, "loss": loss,
+            "init": init, "regularize": regularize, "mix": mix, "label_smoothing": label_smoothing,
             "ema": ema, "patience": patience, "clip": clip, "augment": augment, "precision": precision,
             "memory_format": memory_format, "temperature": temperature, "alpha": alpha, "seed": seed,
         }  # fmt: skip

@@ -1,7 +1,8 @@
 """Classification: one class per image, from logits.
 
-    loss = (1 - alpha) CE(logits, labels) + alpha T^2 KL(softmax(teacher / T) || softmax(logits / T))
+    loss = (1 - alpha) L(logits, labels) + alpha T^2 KL(softmax(teacher / T) || softmax(logits / T))
 
+L is cross-entropy, or another loss of `danlu.losses` that is for classification.
 The second term stands only where there is a teacher; KL is the mean over the images of a batch. T^2 keeps the gradients of the
 soft targets at the size of the hard ones.
 
@@ -12,8 +13,9 @@ Source: Hinton et al. 2015, https://arxiv.org/abs/1503.02531; label smoothing: S
 https://arxiv.org/abs/1512.00567.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -21,13 +23,16 @@ from torch import Tensor
 from torch.nn import functional
 
 from ..errors import UsageError
+from ..losses import losses
+from ..spec import Spec, read
 from ._registry import Task, tasks
 
 
 @dataclass(frozen=True)
 class Classify(Task):
-    """Shape: outputs [B, K] logits of the K `classes`, or [B, E, K] of E exits; targets int64 [B].
+    """Shape: outputs [B, K] logits of the K `classes`, or [B, E, K] of E exits; targets int64 [B], or float [B, K] shares.
 
+    `criterion` is the loss as text: "cross_entropy", "focal(gamma=2)"; `label_smoothing` is for those that take it.
     `exit_weights` are those of the exits in the loss; all weigh the same without.
     """
 
@@ -36,6 +41,7 @@ class Classify(Task):
     temperature: float = 4.0
     alpha: float = 0.9
     exit_weights: tuple[float, ...] = ()
+    criterion: str = "cross_entropy"
 
     primary = "accuracy"
     higher_is_better = True
@@ -57,16 +63,20 @@ class Classify(Task):
             losses = [weight * self.loss(outputs[:, i], targets, teacher) for i, weight in enumerate(weights)]
             return torch.stack(losses).sum() / sum(weights)
         if teacher is None:
-            return functional.cross_entropy(outputs, targets, label_smoothing=self.label_smoothing)
+            return self._hard(outputs, targets)
         soft = distillation(outputs, teacher, self.temperature)
         if self.alpha == 1:
             return soft
-        hard = functional.cross_entropy(outputs, targets, label_smoothing=self.label_smoothing)
-        return (1 - self.alpha) * hard + self.alpha * soft
+        return (1 - self.alpha) * self._hard(outputs, targets) + self.alpha * soft
+
+    def _hard(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        loss: Tensor = _criterion(self.criterion)(outputs, targets, label_smoothing=self.label_smoothing)
+        return loss
 
     def score(self, outputs: Tensor, targets: Tensor) -> Tensor:
         last = outputs[:, -1] if outputs.ndim == 3 else outputs
-        return (last.argmax(1) == targets).sum()
+        labels = targets.argmax(1) if targets.ndim == 2 else targets
+        return (last.argmax(1) == labels).sum()
 
     def decode(self, outputs: Tensor) -> list[dict[str, Any]]:
         """The most likely class and its probability: [{"class": "rose", "probability": 0.93}, ...]."""
@@ -82,9 +92,20 @@ def classify(
     temperature: float = 4.0,
     alpha: float = 0.9,
     exit_weights: Sequence[float] = (),
+    criterion: str = "cross_entropy",
 ) -> Classify:
     """One class per image."""
-    return Classify(tuple(classes), label_smoothing, temperature, alpha, tuple(exit_weights))
+    return Classify(tuple(classes), label_smoothing, temperature, alpha, tuple(exit_weights), criterion)
+
+
+@lru_cache
+def _criterion(text: str) -> Spec[Callable[..., Tensor]]:
+    """The loss that a text names; UsageError when it is not one for classification."""
+    spec = read(losses, text)
+    if spec.entry.facts["task"] != "classify":
+        allowed = ", ".join(entry.name for entry in losses if entry.facts["task"] == "classify")
+        raise UsageError(f"loss {text!r} is not one for classification; those are {allowed}")
+    return spec
 
 
 def distillation(student: Tensor, teacher: Tensor, temperature: float) -> Tensor:

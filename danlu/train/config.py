@@ -6,7 +6,15 @@ from typing import Any
 
 from ..data.augment import LEVELS
 from ..errors import UsageError, unknown
+from ..losses import losses
+from ..registry import Registry
+from ..spec import read, reads
+from .init import inits
+from .mixing import mixings
+from .optimizers import CONTEXT as optimizer_context
 from .optimizers import optimizers
+from .regularizers import regularizers
+from .schedules import CONTEXT as schedule_context
 from .schedules import schedules
 
 PRECISIONS = ("auto", "fp32", "bf16")
@@ -20,15 +28,19 @@ class TrainConfig:
     """Settings of `fit`. Exactly one of `epochs`, `seconds` (wall clock, validation included) and `steps` says how long.
 
     batch_size        images a step
-    optimizer, lr     a name in `optimizers`; None takes its default rate for the batch size
+    optimizer, lr     a name in `optimizers`, with options: "adam(beta2=0.99)"; no rate takes its default for the batch size
     rates             factors on the learning rate by shell pattern of parameter names; 0 freezes, the last match counts:
                       {"*": 0, "fc.*": 1, "features.0.*": 10}. Running statistics of norms are no parameters and go on
     momentum, nesterov
                       of SGD
     weight_decay      on weights; biases and normalisation do not decay
-    schedule          a name in `schedules`, after a linear `warmup` (below 1 a share of the training, from 1 steps)
+    schedule          a name in `schedules`, with options: "step(period=0.3)"; after a linear `warmup` (below 1 a share of the
+                      training, from 1 steps)
     period, gamma, milestones, power
                       of the schedules that have them; period and milestones are shares of the training
+    loss              a name in `danlu.losses` for classification, with options: "focal(gamma=2)"
+    init              a name in `inits`, drawn before the first step; "" keeps the weights that the model comes with
+    regularize, mix   chains of `regularizers` and of `mixings`: "l1(strength=1e-5) | max_norm(limit=3)", "mixup(alpha=0.2)"
     label_smoothing   e: the target is (1 - e) one-hot + e / classes
     ema               decay of the exponential average of the weights that is validated and kept; 0 is off
     patience          stop after this many validations without a better one; 0 is off
@@ -59,6 +71,10 @@ class TrainConfig:
     gamma: float = 0.1
     milestones: tuple[float, ...] = (0.5, 0.75)
     power: float = 1.0
+    loss: str = "cross_entropy"
+    init: str = ""
+    regularize: str = ""
+    mix: str = ""
     label_smoothing: float = 0.0
     ema: float = 0.0
     patience: int = 0
@@ -138,8 +154,26 @@ class TrainConfig:
         shares = self.milestones if isinstance(self.milestones, tuple) else ()
         if not shares or not all(isinstance(m, int | float) and 0 < m < 1 for m in shares) or list(shares) != sorted(set(shares)):
             wrong.append(f"milestones must be rising shares of the training between 0 and 1, got {self.milestones!r}")
-        choice("optimizer", optimizers.names())
-        choice("schedule", schedules.names())
+
+        def spec(name: str, registry: Registry[Any], chain: bool, given: tuple[str, ...] = ()) -> None:
+            text = getattr(self, name)
+            try:
+                found = reads(registry, text) if chain else [read(registry, text, given)]
+                for step in found if chain else ():
+                    step()  # a regulariser or a mixing says what is wrong with its options when it is made
+                if name == "loss" and found[0].entry.facts["task"] != "classify":
+                    judged = [entry.name for entry in losses if entry.facts["task"] == "classify"]
+                    wrong.append(f"loss {text!r} is not one for classification; those are {', '.join(judged)}")
+            except UsageError as error:
+                wrong.append(str(error).replace("; ", ", "))
+
+        spec("optimizer", optimizers, False, optimizer_context)
+        spec("schedule", schedules, False, schedule_context)
+        spec("loss", losses, False)
+        if self.init:
+            spec("init", inits, False, ("images",))
+        spec("regularize", regularizers, True)
+        spec("mix", mixings, True)
         choice("precision", PRECISIONS)
         choice("memory_format", MEMORY_FORMATS)
         choice("augment", LEVELS)

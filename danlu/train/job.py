@@ -3,28 +3,34 @@
 import copy
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from ..data import Augment, Source, batches
 from ..encodings import Codebook, MovingCodebook
 from ..errors import UsageError
+from ..spec import read, reads
 from ..tasks import Task, classify
 from .autotune import Tune, autotune
 from .checkpoint import Checkpoints
 from .config import TrainConfig
+from .init import inits
+from .mixing import Mixing, mixings
 from .plan import Clock, Plan, make_plan
+from .randomness import seed_step
+from .regularizers import Regularizer, regularizers
 from .state import State
 
 Feed = Callable[..., Iterator[tuple[Tensor, Tensor]]]
 TUNE_SECONDS, TUNE_SHARE = 6.0, 0.04
 # Settings that a resumed training must share with its checkpoint: the order and the number of images hang on them.
-FIXED = ("batch_size", "seed", "optimizer", "augment", "ema", "rates")
+FIXED = ("batch_size", "seed", "optimizer", "augment", "ema", "rates", "loss", "init", "regularize", "mix")
 BATCH_NORMS = nn.modules.batchnorm._BatchNorm
 
 
@@ -45,7 +51,24 @@ class Job:
     plan: Plan
     clock: Clock
     store: Checkpoints | None
+    regularizers: list[Regularizer] = field(default_factory=list)
+    mixings: list[Mixing] = field(default_factory=list)
     best_stored: int = -1
+
+    def mixed(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        """A batch as the mixings make it: the labels become shares of each class. Its random numbers are the step's."""
+        if not self.mixings:
+            return x, y
+        generator = torch.Generator().manual_seed(self.config.seed * 1_000_003 + self.state.step)
+        targets = functional.one_hot(y, len(self.source.classes)).to(x.dtype)
+        for mix in self.mixings:
+            x, targets = mix(x, targets, generator)
+        return x, targets
+
+    def penalty(self) -> Tensor | float:
+        """What the regularisers add to the loss."""
+        found = [penalty for kept in self.regularizers if (penalty := kept.penalty(self.state.model)) is not None]
+        return torch.stack(found).sum() if found else 0.0
 
     def checkpoint(self) -> None:
         """Store the state, and the best weights when there are better ones. Nothing without a run folder."""
@@ -75,7 +98,7 @@ def prepare(
         raise UsageError(f"training needs images to train on and to validate on, got {len(source.train)} and {len(source.val)}")
     task = classify(
         source.classes, label_smoothing=config.label_smoothing, temperature=config.temperature, alpha=config.alpha,
-        exit_weights=getattr(model, "exit_weights", ()),
+        exit_weights=getattr(model, "exit_weights", ()), criterion=config.loss,
     )  # fmt: skip
     model = private_copy(model, "model", source, task, device)
     if config.optimizer == "sgd" and any(isinstance(module, Codebook | MovingCodebook) for module in model.modules()):
@@ -87,6 +110,11 @@ def prepare(
     train = partial(feed, source.train, shuffle=True, augment=augment, seed=config.seed, drop_last=True)
     store = Checkpoints(Path(run) / "checkpoints", say) if run is not None else None
     saved = store.read() if resume and store else None
+    kept = [spec() for spec in reads(regularizers, config.regularize)]
+    if saved is None and config.init:
+        initialise(model, config, train, device)
+    for regularizer in kept:
+        regularizer.prepare(model)
     if saved is None:
         tune = tuned(model, teacher, task, config, train, batch, clock, device, say)
     else:
@@ -116,11 +144,19 @@ def prepare(
         source=source, config=config, task=task, device=device, batch=batch, tune=tune, state=state, teacher=teacher, plan=plan,
         clock=clock, store=store, train=partial(train, channels_last=tune.channels_last),
         val=partial(feed, source.val, channels_last=tune.channels_last),
+        regularizers=kept, mixings=[spec() for spec in reads(mixings, config.mix)],
     )  # fmt: skip
     if store and saved is None:
         store.clear()
         job.checkpoint()  # what autotune decided must outlive even an early death
     return job
+
+
+def initialise(model: nn.Module, config: TrainConfig, train: Feed, device: str) -> None:
+    """Draw the weights of `model` anew, in place, from the seed."""
+    images, _ = next(train(epoch=0))
+    seed_step(config.seed, 0, device)
+    read(inits, config.init, ("images",))(model, images=images)
 
 
 def private_copy(model: nn.Module, what: str, source: Source, task: Task, device: str) -> nn.Module:

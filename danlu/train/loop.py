@@ -86,14 +86,17 @@ def fit(
                 advance(state.model, (state.step + 1) / job.plan.total)  # the last step is at the end of every schedule
                 rate = state.set_rate(factor(config.schedule, state.step, job.plan.total, **options))
                 with job.tune.autocast(device):
+                    x, targets = job.mixed(x, y)
                     known = teach(job.teacher, x)
                     outputs = state.model(x).float()
-                loss = task.loss(outputs, y, known)
-                loss.backward()
+                loss = task.loss(outputs, targets, known)
+                (loss + job.penalty()).backward()
                 if config.clip:
                     nn.utils.clip_grad_norm_(state.model.parameters(), config.clip)
                 state.optimizer.step()
                 state.optimizer.zero_grad()
+                for regularizer in job.regularizers:
+                    regularizer.after_step(state.model)
                 if state.ema:
                     state.ema.update(state.step)
                 state.count(loss, task.score(outputs.detach(), y), len(y))
@@ -195,6 +198,8 @@ def finish(job: Job, say: Callable[[str], None]) -> Fit:
     model = state.model
     model.load_state_dict(best.weights)
     state.thaw()
+    for regularizer in reversed(job.regularizers):
+        regularizer.restore(model)
     model = Tune("fp32", "nchw").place(model, "cpu").eval()
     say(f"best {job.task.primary} {best.score:.4f} at step {best.step:,}; {show_seconds(job.clock.elapsed)} in all")
     return Fit(

@@ -65,7 +65,7 @@ def lr_find(
         raise UsageError(f"a range test needs 0 < low < high and at least 10 steps, got low={low}, high={high}, steps={steps}")
     config = config or TrainConfig(steps=steps)
     exit_weights = getattr(model, "exit_weights", ())
-    task = classify(source.classes, label_smoothing=config.label_smoothing, exit_weights=exit_weights)
+    task = classify(source.classes, label_smoothing=config.label_smoothing, exit_weights=exit_weights, criterion=config.loss)
     tune = Tune(config.precision.replace("auto", "fp32"), config.memory_format.replace("auto", "channels_last"))
     net = tune.place(private_copy(model, "model", source, task, device), device).train()
     optimizer = optimizers.build(config.optimizer, net, **{**config.to_json(), "lr": low})

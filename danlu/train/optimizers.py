@@ -16,16 +16,18 @@ from torch import nn
 
 from ..errors import UsageError
 from ..registry import Registry
+from ..spec import read
 
 optimizers: Registry[Callable[..., torch.optim.Optimizer]] = Registry("optimizer")
 
 Groups = list[dict[str, Any]]
 NORMS = (nn.modules.batchnorm._NormBase, nn.GroupNorm, nn.LayerNorm, nn.RMSNorm)
-# Without normalisation the same rate diverges for SGD with momentum.
+CONTEXT = ("lr", "momentum", "nesterov")  # settings of their own
+# Without normalisation the same rate diverges for SGD with momentum: those that say `plain=True` get this share of it.
 PLAIN_SHARE = 0.2
 
 
-@optimizers(lr=0.05, growth=1.0)
+@optimizers(lr=0.05, growth=1.0, plain=True)
 def sgd(groups: Groups, *, lr: float, momentum: float, nesterov: bool) -> torch.optim.Optimizer:
     """Stochastic gradient descent with (Nesterov) momentum."""
     return torch.optim.SGD(groups, lr=lr, momentum=momentum, nesterov=nesterov and momentum > 0, foreach=True)
@@ -45,10 +47,10 @@ def adamw(groups: Groups, *, lr: float) -> torch.optim.Optimizer:
 
 def default_rate(name: str, batch_size: int, model: nn.Module) -> float:
     """The base rate of an optimiser when none is given; SGD gets a fifth of it for nets without normalisation."""
-    facts = optimizers[name].facts
+    facts = read(optimizers, name, CONTEXT).entry.facts
     rate = float(facts["lr"] * (batch_size / 128) ** facts["growth"])
     plain = not any(isinstance(module, NORMS) for module in model.modules())
-    return rate * PLAIN_SHARE if plain and name == "sgd" else rate
+    return rate * PLAIN_SHARE if plain and facts.get("plain") else rate
 
 
 def multipliers(model: nn.Module, rates: Mapping[str, float]) -> dict[str, float]:
@@ -101,12 +103,15 @@ def groups_of(model: nn.Module, weight_decay: float, rates: Mapping[str, float] 
 def build(
     name: str, model: nn.Module, *, lr: float, weight_decay: float, rates: Mapping[str, float] | None = None, **options: Any
 ) -> torch.optim.Optimizer:
-    """The optimiser over `groups_of(model)`; options it does not have are left out. Raises UsageError when nothing trains."""
-    entry = optimizers[name]
+    """The optimiser over `groups_of(model)`; options it does not have are left out. Those written behind `name` win.
+
+    Raises: UsageError when nothing trains.
+    """
+    spec = read(optimizers, name, CONTEXT)
     groups = groups_of(model, weight_decay, rates)
     if not groups:
         raise UsageError("the model has no trainable parameters: all of them have requires_grad=False, or a rate of 0")
-    optimizer = entry.build(groups, lr=lr, **{key: options[key] for key in entry.options() if key != "lr"})
+    optimizer: torch.optim.Optimizer = spec(groups, lr=lr, **options)
     set_rate(optimizer, lr)
     return optimizer
 

@@ -10,10 +10,14 @@ https://arxiv.org/abs/1608.03983; Smith 2018 for one cycle, https://arxiv.org/ab
 
 import math
 from collections.abc import Callable
+from functools import lru_cache
 
 from ..registry import Registry
+from ..spec import Spec, read
 
 schedules: Registry[Callable[..., float]] = Registry("schedule")
+
+CONTEXT = ("period", "gamma", "milestones", "power")  # settings of their own
 
 # Of the rates at both ends of one cycle to the highest one; those of torch.optim.lr_scheduler.OneCycleLR.
 ONE_CYCLE_RISE, ONE_CYCLE_START, ONE_CYCLE_END = 0.3, 1 / 25, 1 / 25e4
@@ -83,10 +87,16 @@ def warmup_steps(warmup: float, total: int) -> int:
 def factor(name: str, step: int, total: int, *, warmup: float = 0.0, **options: object) -> float:
     """The factor at `step` of `total`: a straight line up to 1 over the warm-up, then the schedule over the steps left.
 
-    `options` are those of the schedule; others are left out, so that a whole configuration may be passed.
+    `options` are those of the schedule; others are left out, so that a whole configuration may be passed. `name` may have
+    options of its own, which win: "step(period=0.3)".
     """
-    entry = schedules[name]
-    warm = 0 if entry.facts.get("warms_up") else warmup_steps(warmup, total)
+    spec = _spec(name)
+    warm = 0 if spec.entry.facts.get("warms_up") else warmup_steps(warmup, total)
     if step < warm:
         return (step + 1) / warm
-    return entry.build(step - warm, total - warm, **{key: options[key] for key in entry.options()})
+    return float(spec(step - warm, total - warm, **options))
+
+
+@lru_cache
+def _spec(text: str) -> Spec[Callable[..., float]]:
+    return read(schedules, text, CONTEXT)

