@@ -253,11 +253,14 @@ def levels(steps: list[Step]) -> list[list[str]]:
     return [list(dict.fromkeys(level)) for level in joined]
 
 
-def with_stride(stride: Size) -> Callable[[nn.Module], nn.Module]:
-    """Another stride, in place; a local pool of stride 1 becomes the identity, which keeps even maps even."""
+def with_stride(stride: Size, *, identity: bool = True) -> Callable[[nn.Module], nn.Module]:
+    """Another stride, in place; a local pool of stride 1 becomes the identity, which keeps even maps even.
+
+    Without `identity` it stays a pool, and takes from the borders what a convolution without padding beside it does.
+    """
 
     def change(module: Any) -> nn.Module:
-        if isinstance(module, LOCAL_POOLS) and stride == (1, 1):
+        if identity and isinstance(module, LOCAL_POOLS) and stride == (1, 1):
             return nn.Identity()
         module.stride = stride if isinstance(module.stride, tuple) else stride[0]
         return module

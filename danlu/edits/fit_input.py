@@ -81,13 +81,16 @@ def _relax(probe: Probe, size: Size, look: Size, body: list[Step]) -> list[tuple
     for level in levels(body):
         while (last := min(probe.run(size).last(tail))) < SMALLEST:
             strides = {name: stride_of(probe.model.get_submodule(name)) for name in level}
-            moves = [Move(n, with_stride(((a + 1) // 2, (b + 1) // 2))) for n, (a, b) in strides.items() if max(a, b) > 1]
-            if not moves:
+            halved = {name: ((a + 1) // 2, (b + 1) // 2) for name, (a, b) in strides.items() if max(a, b) > 1}
+            if not halved:
                 break
-            undo = probe.make(*moves)
-            broken = runs and probe.run(look).error is not None
-            if broken or min(probe.run(size).last(tail)) < last:
+            for identity in (True, False):  # beside a convolution without padding, a pool must stay one to give the same map
+                undo = probe.make(*(Move(name, with_stride(now, identity=identity)) for name, now in halved.items()))
+                broken = runs and probe.run(look).error is not None
+                if not broken and min(probe.run(size).last(tail)) >= last:
+                    break
                 undo()
+            else:
                 kept += [(name, "another stride here breaks the forward") for name in level]
                 break
     last = min(probe.run(size).last(tail))
