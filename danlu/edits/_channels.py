@@ -23,6 +23,7 @@ from torch.nn.modules.instancenorm import _InstanceNorm
 from torch.nn.utils import parametrize
 from torch_pruning.ops import OPTYPE
 
+from ..nn.side_classified import SideClassified
 from ._trace import FORWARD_ERRORS, evaluating
 
 ROOTS = (_ConvNd, nn.Linear)
@@ -59,7 +60,8 @@ class Graph:
                 model,
                 example,
                 # Left alone, torch-pruning first tries model(*example), the images of a batch as separate arguments.
-                forward_fn=lambda net, x: net(x),
+                # Side classifiers, which eval mode leaves out, must lose the channels that their trunk loses.
+                forward_fn=lambda net, x: net.exits(x) if isinstance(net, SideClassified) else net(x),
                 # An operation behind every output, so that the graph has a node there even if the net ends in a layer.
                 output_transform=lambda out: [tensor * 1 for tensor in tensors(out)],
                 verbose=False,

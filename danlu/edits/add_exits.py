@@ -22,6 +22,7 @@ from torch.nn.modules.conv import _ConvNd
 
 from ..errors import UsageError, unknown
 from ..nn.early_exit import EarlyExit, ExitHead, ExitPoint
+from ..nn.side_classified import SideClassified
 from ._check import check_choice
 from ._maps import Probe
 from ._registry import edits
@@ -70,6 +71,8 @@ def add_exits(
     _check(at, head, channels=min(widths, default=0), kernel=kernel, stride=stride, grid=grid)
     if any(isinstance(module, EarlyExit) for module in model.modules()):
         raise UsageError("add_exits: this net has exits already; name them all in one step")
+    if any(isinstance(module, SideClassified) for module in model.modules()):
+        raise UsageError("add_exits: this net has side classifiers, whose answers in training mode would mix with the exits'")
     walk = _walk(model)
     places = spread(walk, model, at) if isinstance(at, int) else _named(walk, model, at)
     thresholds = _one_each("threshold", threshold, len(places), above=False)

@@ -177,7 +177,10 @@ def _rated(group: Group, importance: str, seed: int, round_to: int) -> Candidate
         generator = torch.Generator().manual_seed(zlib.crc32(f"{seed} {group.root}".encode()))
         scores: Tensor | None = torch.rand(group.width, generator=generator)
     else:
-        scores = SCORES[importance]()(group.items)
+        try:
+            scores = SCORES[importance]()(group.items)
+        except IndexError:  # the graph numbers the channels of one layer by those of another
+            return "the forward joins its channels in a way that the graph does not see"
     if scores is None:
         return "no batch norm has a scale to rank its channels by"
     places = scores.detach().float().cpu().view(group.blocks, -1).mean(0)
