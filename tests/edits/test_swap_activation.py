@@ -96,7 +96,7 @@ def test_a_shared_activation_stays_one(make_net: Callable[[str], nn.Module]) -> 
 
 
 # Where a function is part of a layer's own formula: the saliency of a hint, the soft edges of a crop.
-FORMULAS = {("dynamic_capacity", "relu"), ("recurrent_attention", "sigmoid")}
+PARTS = {("dynamic_capacity", "relu"), ("recurrent_attention", "sigmoid")}
 
 
 def test_zoo_nets_have_no_function_left_over() -> None:
@@ -107,7 +107,7 @@ def test_zoo_nets_have_no_function_left_over() -> None:
         with torch.device("meta"):
             outcome = edit(create(name), "swap_activation(to='gelu')")
         left = {reason.split()[0] for _, reason in outcome.kept if "called as a function in its forward" in reason}
-        assert {(family, function) for function in left} <= FORMULAS, name
+        assert {(family, function) for function in left} <= PARTS, name
 
 
 def test_wrong_names() -> None:
