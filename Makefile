@@ -2,11 +2,12 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint format clean
+.PHONY: help install demo test chains lint format clean
 
 help:
 	@echo "make demo    install into .venv and optimise the built-in digits under a budget"
 	@echo "make test    install what the tests need, then lint and test"
+	@echo "make chains  a thousand random chains of edits on random nets"
 	@echo "make format  format and fix what ruff can"
 
 .venv/installed: pyproject.toml constraints.txt
@@ -34,6 +35,10 @@ lint: .venv/installed-dev
 # Two workers with a thread each: two programs with two threads each would wait for each other.
 test: lint
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile
+
+# A thousand random chains of structure edits on random nets.
+chains: .venv/installed-dev
+	DANLU_CHAINS=1000 OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 tests/edits/test_chains.py
 
 format: .venv/installed-dev
 	$(BIN)/ruff check --fix .

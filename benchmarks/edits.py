@@ -2,6 +2,7 @@
 
     python benchmarks/edits.py                     all tables of cost
     python benchmarks/edits.py fold_bn             the table of one card
+    python benchmarks/edits.py fold_bn --write     and put it into the card
     python benchmarks/edits.py fit_input --train   its table of accuracy on the digits, a few minutes
 
 Latency is the median of single 3x32x32 images on one thread, with the 10th and 90th percentile; before and after alternate, so
@@ -10,8 +11,11 @@ Accuracy: see `edits_accuracy.py`.
 """
 
 import argparse
+import contextlib
+import io
 import platform
 import statistics
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -21,6 +25,7 @@ import torch
 from edits_accuracy import ENCODED, Digits, accuracy_table
 from torch import nn
 
+import danlu.edits
 from danlu.cost import profile
 from danlu.data.spec import Input
 from danlu.deploy import export_onnx, export_segments, interleave
@@ -28,6 +33,7 @@ from danlu.deploy.bench import runner
 from danlu.deploy.runtime import session
 from danlu.edits import edit
 from danlu.edits.surgery import count_params
+from danlu.files import write_text
 from danlu.zoo import create
 
 NETS = ("resnet20", "resnet18 | fit_input(size=32)", "mobilenet_v1 | fit_input(size=32)")
@@ -45,6 +51,23 @@ STEPS: dict[str, tuple[tuple[str, str], ...]] = {
         ("resnet20", f"swap_activation(to={to!r})") for to in ("leaky_relu", "hardswish", "silu", "gelu", "mish", "prelu")
     ),
     "swap_norm": tuple(("resnet20", f"swap_norm(to={to!r})") for to in ("group", "layer", "instance", "none")),
+    "swap_pool": (
+        *(
+            ("vgg16_bn | fit_input(size=32)", f"swap_pool(to={to!r})")
+            for to in ("mean", "conv", "lp", "mixed", "gated", "stochastic", "weighted_max", "detail_preserving")
+        ),
+        *(("resnet20", f"swap_pool(to={to!r}, strided=True)") for to in ("max", "mean")),
+    ),
+    "dense": tuple(
+        (net, step)
+        for net in ("vgg16_bn | fit_input(size=32)", "mobilenet_v1 | fit_input(size=32)")
+        for step in ("dense", "dense(growth=32)")
+    ),
+    "skip": tuple(
+        (net, step)
+        for net in ("vgg16_bn | fit_input(size=32)", "mobilenet_v1 | fit_input(size=32)")
+        for step in ("skip", "skip(shortcut='project')", "skip(mode='concat')")
+    ),
     "prune_channels": tuple(
         (net, f"prune_channels(ratio={ratio}, scope='layer')") for net in NETS for ratio in (0.25, 0.5, 0.75)
     ),
@@ -60,9 +83,67 @@ STEPS: dict[str, tuple[tuple[str, str], ...]] = {
             "merge_branches": tuple(f"merge_branches(ratio={ratio}, init='copy')" for ratio in (0.5, 0.75, 1.0)),
         }.items()
     },
+    "cbam": tuple((net, step) for net in ("resnet20", "resnet18 | fit_input(size=32)") for step in ("cbam", "cbam(kernel=3)")),
+    "non_local": (
+        *(("resnet20", f"non_local(kind={kind!r})") for kind in ("embedded", "gaussian", "dot", "concat")),
+        ("resnet20", "non_local(subsample=False)"),
+        ("resnet18 | fit_input(size=32)", "non_local"),
+    ),
+    "se": tuple((net, "se") for net in ("resnet20", "resnet18 | fit_input(size=32)", "vgg16_bn | fit_input(size=32)")),
+    "sk": tuple((net, step) for net in ("resnet20", "resnet18 | fit_input(size=32)") for step in ("sk", "sk(split=True)")),
+    "octave": (
+        ("resnet20", "octave(alpha=0.25)"),
+        ("resnet20", "octave(alpha=0.5)"),
+        ("vgg16_bn | fit_input(size=32)", "octave(alpha=0.5)"),
+        ("resnet50 | fit_input(size=32)", "octave(alpha=0.5, pointwise=True)"),
+    ),
+    "deform": (
+        ("resnet20", "deform(last=3)"),
+        ("resnet20", "deform(last=3, modulated=True)"),
+        ("resnet18 | fit_input(size=32)", "deform(last=3)"),
+    ),
+    "big_little": tuple(
+        (net, "big_little(alpha=4, beta=4)") for net in ("resnet20", "resnet56", "vgg16_bn | fit_input(size=32)")
+    ),
     "slim": (("resnet20", "slim(l1=0.0001)"),),
+    "condense": tuple((net, "condense") for net in ("condensenet_cifar", "condensenet74 | fit_input(size=32)")),
+    "crelu": tuple(
+        (net, step) for net in ("resnet20", "vgg16_bn | fit_input(size=32)") for step in ("crelu", "crelu(scale=True)")
+    ),
+    "factorize_kernel": (
+        ("resnet20", "factorize_kernel"),
+        ("vgg16_bn | fit_input(size=32)", "factorize_kernel"),
+        ("googlenet_lrn | fit_input(size=32)", "factorize_kernel"),
+        ("googlenet_lrn | fit_input(size=32)", "factorize_kernel(method='stack')"),
+    ),
+    "flatten_conv": tuple(
+        (net, step)
+        for net in ("resnet20", "resnet18 | fit_input(size=32)")
+        for step in ("flatten_conv", "flatten_conv(stages=2)")
+    ),
+    "group_shuffle": tuple(
+        (net, f"group_shuffle(groups={groups})")
+        for net in ("resnet20", "resnet18 | fit_input(size=32)")
+        for groups in (2, 4, 8)
+    ),
+    "separate": tuple(
+        (net, "separate") for net in ("resnet20", "resnet18 | fit_input(size=32)", "vgg16_bn | fit_input(size=32)")
+    ),
+    "stochastic_depth": tuple((net, "stochastic_depth") for net in ("resnet20", "resnet18 | fit_input(size=32)")),
+    "deepen": tuple((net, step) for net in ("resnet20", "vgg16_bn | fit_input(size=32)") for step in ("deepen(stage=2)", "deepen(stage=2, by=2)")),
+    "shorten": tuple((net, step) for net, step in (("resnet20", "shorten(stage=1)"), ("resnet20", "shorten(stage=3, by=2)"), ("mobilenet_v1 | fit_input(size=32)", "shorten(stage=3, by=5)"))),
+    "widen": tuple((net, f"widen(factor={factor})") for net in NETS for factor in (0.5, 1.5, 2.0)),
 }  # fmt: skip
 IN_ONNXRUNTIME = ("low_rank", "merge_branches", "merge_streamline")  # their tables time the exported file
+
+
+class Copied(io.StringIO):
+    """Text that is also printed."""
+
+    def write(self, text: str) -> int:
+        """To both."""
+        sys.__stdout__.write(text)  # type: ignore[union-attr]
+        return super().write(text)
 
 
 def size_of(net: str, step: str) -> int:
@@ -202,11 +283,24 @@ def processor() -> str:
     return next((line.split(": ", 1)[1] for line in lines if line.startswith("model name")), platform.processor())
 
 
+def into_card(name: str, printed: str) -> None:
+    """Put a printed table in the place of the first one of the card's section Measured, or behind its first paragraph."""
+    card = Path(danlu.edits.__file__).with_name(f"{name}.md")
+    head, heading, rest = card.read_text().partition("## Measured\n")
+    measured, source, tail = rest.partition("\n## Source")
+    blocks = measured.strip().split("\n\n")
+    tables = [i for i, block in enumerate(blocks) if block.startswith("|")]
+    at = tables[0] if tables else 1
+    blocks[at : at + len(tables[:1])] = [printed.strip()]
+    write_text(card, head + heading + "\n\n".join(blocks) + "\n" + source + tail)
+
+
 def main() -> None:
     """Print one table, or all of them."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("edit", nargs="?", choices=sorted({*STEPS, *ENCODED}))
     parser.add_argument("--train", action="store_true", help="accuracy on the digits in the place of cost")
+    parser.add_argument("--write", action="store_true", help="put the tables of cost into the cards")
     parser.add_argument("--seeds", type=int, default=5, help="nets trained for each row")
     parser.add_argument("--repeats", type=int, default=100)
     parser.add_argument("--seed", type=int, default=0)
@@ -224,7 +318,10 @@ def main() -> None:
     for name in (name for name in names if name in STEPS):
         print(f"{name}\n")
         write = table_of_exits if name == "add_exits" else table_in_onnxruntime if name in IN_ONNXRUNTIME else table
-        write(name, arguments.repeats, arguments.seed)
+        with contextlib.redirect_stdout(Copied()) as printed:
+            write(name, arguments.repeats, arguments.seed)
+        if arguments.write:
+            into_card(name, printed.getvalue())
         print()
         if name == "low_rank":
             ranks_in_onnxruntime(arguments.repeats, arguments.seed)

@@ -9,7 +9,7 @@ import typer
 
 VERBS = (
     "optimize", "train", "evaluate", "profile", "advise", "compress", "sensitivity", "export", "exits", "bench", "lr_find",
-    "check", "pack", "unpack", "inspect", "list", "show",
+    "check", "pack", "unpack", "inspect", "list", "show", "atlas",
 )  # fmt: skip
 
 app = typer.Typer(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from .common import Device, Json, Quiet, Seed, give, verb
-from .listing import KINDS, console, describe, registry, spell
+from .listing import KINDS, console, describe, family_of, registry, spell
 
 if TYPE_CHECKING:
     from ..cost import Profile
@@ -29,6 +29,7 @@ def run(
         counted = layers(entry) if kind == "models" else None
         if counted is not None:
             value["rows"] = counted.to_json()["rows"]
+            value |= history(entry)
         if kind == "edits":
             value["card"] = card(entry)
         give(value, as_json, lambda: page(value, entry, counted))
@@ -92,6 +93,15 @@ def layers(entry: "Entry[Any]") -> "Profile":
     return profile(model.eval(), entry.facts["input"])
 
 
+def history(entry: "Entry[Any]") -> dict[str, Any]:
+    """What the family of a network grew from and what it led to, each with what was new."""
+    from ..atlas.lineage import idea_of, led_to
+
+    family = family_of(entry)
+    grew = [{"family": parent, "new": new} for parent, new in idea_of(family).grew]
+    return {"came_from": grew, "led_to": [{"family": child, "new": new} for child, new in led_to(family)]}
+
+
 def page(value: dict[str, Any], entry: "Entry[Any]", counted: "Profile | None") -> None:
     """The page for people, on stdout."""
     from rich.markdown import Markdown
@@ -107,6 +117,9 @@ def page(value: dict[str, Any], entry: "Entry[Any]", counted: "Profile | None") 
     line()
     line(value["about"])
     line()
+    for label, key in (("came from", "came_from"), ("led to", "led_to")):
+        for kin in value.get(key, ()):
+            line(f"{label:<12}{kin['family']}: {kin['new']}")
     for fact in entry.facts:
         label = {"macs": "MACs", "params": "parameters", "paper": "source"}.get(fact, fact)
         exact = f" ({value[fact]:,})" if fact in ("params", "macs") else ""

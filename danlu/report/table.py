@@ -18,13 +18,17 @@ class Column:
 
 @dataclass(frozen=True)
 class Cell:
-    """`sort` orders the rows (None is always last); `share` in [0, 1] draws a bar behind the text; `kind` picks the style."""
+    """`sort` orders the rows (None is always last); `share` in [0, 1] draws a bar behind the text; `kind` picks the style.
+
+    `href` makes a link of the text.
+    """
 
     text: str
     sort: float | str | None = None
     share: float | None = None
     kind: str = ""
     title: str = ""
+    href: str = ""
 
 
 @dataclass(frozen=True)
