@@ -1,10 +1,12 @@
 """allconv: plain 3x3 convolutions with ReLU, strided instead of pooled; the nets that show what depth alone buys.
 
-The number counts the convolutions and the classifier. Every net takes 224x224 to a last map of 7x7.
+The first number counts the convolutions and the classifier. Every net takes 224x224 to a last map of 7x7. allconv5 to allconv8_3
+vary the depth and where the map is halved; allconv6_1 to allconv6_8 the width: each is allconv6 with fewer channels.
 
-Source: the column "AI不惑境" on depth, https://github.com/longpeng2008/yousan.ai.
-Differs: He initialisation (the authors: normal, standard deviation 0.01, on pixels that are not scaled); with
-`batch_norm` the convolutions lose their bias, which the norm would cancel.
+Source: the column "AI不惑境" on depth and on width, https://github.com/longpeng2008/yousan.ai.
+Differs: He initialisation (the authors: normal, standard deviation 0.01, on pixels that are not scaled); with `batch_norm` the
+convolutions lose their bias, which the norm would cancel. The channels of allconv6_6 to 6_8 are in the authors' files; which of
+these names goes with which is by analogy.
 """
 
 from torch import nn
@@ -53,7 +55,7 @@ def allconv5(*, in_channels: int = 3, num_classes: int = 20, width: float = 1.0,
 def allconv6(*, in_channels: int = 3, num_classes: int = 20, width: float = 1.0, batch_norm: bool = False) -> nn.Sequential:
     """Depth 6, the column's baseline: five convolutions with stride 2."""
     return allconv(
-        (64, 64, 128, 128, 256), (2, 2, 2, 2, 2), kernels=(3,) * 5,
+        (64, 64, 128, 128, 256), (2,) * 5, kernels=(3,) * 5,
         in_channels=in_channels, num_classes=num_classes, width=width, batch_norm=batch_norm,
     )  # fmt: skip
 
@@ -67,10 +69,109 @@ def allconv7_1(*, in_channels: int = 3, num_classes: int = 20, width: float = 1.
     )  # fmt: skip
 
 
+@models(input=INPUT, smallest=SMALLEST, params=1_150_548, macs=267_342_848, year=2019, paper=COLUMN)
+def allconv7_2(*, in_channels: int = 3, num_classes: int = 20, width: float = 1.0, batch_norm: bool = False) -> nn.Sequential:
+    """Depth 7: six convolutions, the last one more at 7x7."""
+    return allconv(
+        (64, 64, 128, 128, 256, 256), (2, 2, 2, 2, 2, 1), kernels=(3,) * 6,
+        in_channels=in_channels, num_classes=num_classes, width=width, batch_norm=batch_norm,
+    )  # fmt: skip
+
+
 @models(input=INPUT, smallest=SMALLEST, params=1_740_628, macs=3_699_381_248, year=2019, paper=COLUMN)
 def allconv8_1(*, in_channels: int = 3, num_classes: int = 20, width: float = 1.0, batch_norm: bool = False) -> nn.Sequential:
     """Depth 8: seven convolutions, the first two at full resolution."""
     return allconv(
         (64, 64, 128, 128, 256, 256, 256), (1, 1, 2, 2, 2, 2, 2), kernels=(3,) * 7,
+        in_channels=in_channels, num_classes=num_classes, width=width, batch_norm=batch_norm,
+    )  # fmt: skip
+
+
+@models(input=INPUT, smallest=SMALLEST, params=1_740_628, macs=1_011_553_280, year=2019, paper=COLUMN)
+def allconv8_2(*, in_channels: int = 3, num_classes: int = 20, width: float = 1.0, batch_norm: bool = False) -> nn.Sequential:
+    """Depth 8: seven convolutions, the first at full resolution, the last one more at 7x7."""
+    return allconv(
+        (64, 64, 128, 128, 256, 256, 256), (1, 2, 2, 2, 2, 2, 1), kernels=(3,) * 7,
+        in_channels=in_channels, num_classes=num_classes, width=width, batch_norm=batch_norm,
+    )  # fmt: skip
+
+
+@models(input=INPUT, smallest=SMALLEST, params=1_740_628, macs=296_244_224, year=2019, paper=COLUMN)
+def allconv8_3(*, in_channels: int = 3, num_classes: int = 20, width: float = 1.0, batch_norm: bool = False) -> nn.Sequential:
+    """Depth 8: seven convolutions, the last two more at 7x7."""
+    return allconv(
+        (64, 64, 128, 128, 256, 256, 256), (2, 2, 2, 2, 2, 1, 1), kernels=(3,) * 7,
+        in_channels=in_channels, num_classes=num_classes, width=width, batch_norm=batch_norm,
+    )  # fmt: skip
+
+
+@models(input=INPUT, smallest=SMALLEST, params=36_452, macs=18_967_808, year=2019, paper=COLUMN)
+def allconv6_1(*, in_channels: int = 3, num_classes: int = 20, width: float = 1.0, batch_norm: bool = False) -> nn.Sequential:
+    """A quarter of the channels of allconv6: too narrow in the column's comparison."""
+    return allconv(
+        (16, 16, 32, 32, 64), (2,) * 5, kernels=(3,) * 5,
+        in_channels=in_channels, num_classes=num_classes, width=width, batch_norm=batch_norm,
+    )  # fmt: skip
+
+
+@models(input=INPUT, smallest=SMALLEST, params=48_436, macs=49_675_520, year=2019, paper=COLUMN)
+def allconv6_2(*, in_channels: int = 3, num_classes: int = 20, width: float = 1.0, batch_norm: bool = False) -> nn.Sequential:
+    """allconv6_1 with the channels of the first two layers doubled."""
+    return allconv(
+        (32, 32, 32, 32, 64), (2,) * 5, kernels=(3,) * 5,
+        in_channels=in_channels, num_classes=num_classes, width=width, batch_norm=batch_norm,
+    )  # fmt: skip
+
+
+@models(input=INPUT, smallest=SMALLEST, params=87_204, macs=28_902_656, year=2019, paper=COLUMN)
+def allconv6_3(*, in_channels: int = 3, num_classes: int = 20, width: float = 1.0, batch_norm: bool = False) -> nn.Sequential:
+    """allconv6_1 with the channels of the third and fourth layer doubled."""
+    return allconv(
+        (16, 16, 64, 64, 64), (2,) * 5, kernels=(3,) * 5,
+        in_channels=in_channels, num_classes=num_classes, width=width, batch_norm=batch_norm,
+    )  # fmt: skip
+
+
+@models(input=INPUT, smallest=SMALLEST, params=56_228, macs=19_872_256, year=2019, paper=COLUMN)
+def allconv6_4(*, in_channels: int = 3, num_classes: int = 20, width: float = 1.0, batch_norm: bool = False) -> nn.Sequential:
+    """allconv6_1 with the channels of the last layer doubled."""
+    return allconv(
+        (16, 16, 32, 32, 128), (2,) * 5, kernels=(3,) * 5,
+        in_channels=in_channels, num_classes=num_classes, width=width, batch_norm=batch_norm,
+    )  # fmt: skip
+
+
+@models(input=INPUT, smallest=SMALLEST, params=142_004, macs=65_030_656, year=2019, paper=COLUMN)
+def allconv6_5(*, in_channels: int = 3, num_classes: int = 20, width: float = 1.0, batch_norm: bool = False) -> nn.Sequential:
+    """Half of the channels of allconv6: as good in the column, and a fourth of the cost."""
+    return allconv(
+        (32, 32, 64, 64, 128), (2,) * 5, kernels=(3,) * 5,
+        in_channels=in_channels, num_classes=num_classes, width=width, batch_norm=batch_norm,
+    )  # fmt: skip
+
+
+@models(input=INPUT, smallest=SMALLEST, params=189_012, macs=177_023_488, year=2019, paper=COLUMN)
+def allconv6_6(*, in_channels: int = 3, num_classes: int = 20, width: float = 1.0, batch_norm: bool = False) -> nn.Sequential:
+    """allconv6_5 with the channels of the first two layers doubled."""
+    return allconv(
+        (64, 64, 64, 64, 128), (2,) * 5, kernels=(3,) * 5,
+        in_channels=in_channels, num_classes=num_classes, width=width, batch_norm=batch_norm,
+    )  # fmt: skip
+
+
+@models(input=INPUT, smallest=SMALLEST, params=344_884, macs=104_770_048, year=2019, paper=COLUMN)
+def allconv6_7(*, in_channels: int = 3, num_classes: int = 20, width: float = 1.0, batch_norm: bool = False) -> nn.Sequential:
+    """allconv6_5 with the channels of the third and fourth layer doubled."""
+    return allconv(
+        (32, 32, 128, 128, 128), (2,) * 5, kernels=(3,) * 5,
+        in_channels=in_channels, num_classes=num_classes, width=width, batch_norm=batch_norm,
+    )  # fmt: skip
+
+
+@models(input=INPUT, smallest=SMALLEST, params=218_420, macs=68_645_888, year=2019, paper=COLUMN)
+def allconv6_8(*, in_channels: int = 3, num_classes: int = 20, width: float = 1.0, batch_norm: bool = False) -> nn.Sequential:
+    """allconv6_5 with the channels of the last layer doubled."""
+    return allconv(
+        (32, 32, 64, 64, 256), (2,) * 5, kernels=(3,) * 5,
         in_channels=in_channels, num_classes=num_classes, width=width, batch_norm=batch_norm,
     )  # fmt: skip

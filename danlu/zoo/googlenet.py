@@ -12,9 +12,10 @@ that of Caffe: alpha / 5 for each of 5 channels.
 
 from collections import OrderedDict
 
-from torch import Tensor, nn
+from torch import nn
 
-from ..nn import Concat
+from ..nn import Concat, SideClassified
+from ._inception import BasicConv2d
 from ._init import initialised
 from ._knobs import dropout as dropout_layer
 from ._knobs import scaled
@@ -23,8 +24,6 @@ from ._registry import models
 PAPER = "arxiv:1409.4842"
 INPUT = (3, 224, 224)
 SMALLEST = (3, 32, 32)
-EPS = 1e-3  # of the batch norms, as in the authors' code
-AUX = ("aux1", "aux2")
 
 # Table 1 of the paper: #1x1, #3x3 reduce, #3x3, #5x5 reduce, #5x5, pool proj.
 Widths = tuple[int, int, int, int, int, int]
@@ -39,21 +38,8 @@ STAGES: tuple[tuple[tuple[str, Widths], ...], ...] = (
     ),
     (("5a", (256, 160, 320, 32, 128, 128)), ("5b", (384, 192, 384, 48, 128, 128))),
 )
-AUX_AFTER = {"4a": "aux1", "4d": "aux2"}
-
-
-class BasicConv2d(nn.Sequential):
-    """Convolution that keeps the size at stride 1, batch norm, ReLU; without batch norm, convolution with bias and ReLU.
-
-    Shape: [B, in_channels, H, W] -> [B, out_channels, ceil(H / stride), ceil(W / stride)]
-    """
-
-    def __init__(self, in_channels: int, out_channels: int, kernel: int, *, stride: int = 1, batch_norm: bool = True) -> None:
-        super().__init__()
-        self.conv = nn.Conv2d(in_channels, out_channels, kernel, stride=stride, padding=kernel // 2, bias=not batch_norm)
-        if batch_norm:
-            self.bn = nn.BatchNorm2d(out_channels, eps=EPS)
-        self.relu = nn.ReLU(inplace=True)
+AUX_AFTER = {"4a": "aux1", "4d": "aux2"}  # side classifiers read what these blocks give
+AUX_WEIGHT = 0.3  # of their losses: the paper's
 
 
 class Inception(Concat):
@@ -95,38 +81,13 @@ class Auxiliary(nn.Sequential):
         self.fc2 = nn.Linear(hidden, num_classes)
 
 
-class GoogLeNet(nn.Sequential):
-    """The trunk in order, with two side classifiers beside it, which a call leaves out.
-
-    Shape: [B, C, H, W] -> [B, num_classes]
-    """
-
-    def forward(self, input: Tensor) -> Tensor:
-        """Logits of the last classifier alone. Shape: [B, C, H, W] -> [B, num_classes]."""
-        for name, layer in self.named_children():
-            if name not in AUX:
-                input = layer(input)
-        return input
-
-    def with_auxiliary(self, input: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Logits of the last, first and second classifier; the paper trains on loss + 0.3 (aux1 loss + aux2 loss).
-
-        Shape: [B, C, H, W] -> three of [B, num_classes]
-        """
-        side: dict[str, Tensor] = {}
-        for name, layer in self.named_children():
-            if name in AUX:
-                continue
-            input = layer(input)
-            if (aux := AUX_AFTER.get(name.removeprefix("inception"))) is not None:
-                side[aux] = self.get_submodule(aux)(input)
-        return input, side["aux1"], side["aux2"]
-
-
 def blocks(
-    channels: int, width: float, *, large: int, batch_norm: bool, last_pool: int
+    channels: int, width: float, *, large: int, batch_norm: bool, last_pool: int, aux: int = 0
 ) -> tuple[OrderedDict[str, nn.Module], int]:
-    """The inception blocks of the three stages with the pools between them, by name; and the channels they end with."""
+    """The inception blocks of the three stages with the pools between them, by name; and the channels they end with.
+
+    With `aux` classes, the side classifiers stand behind the blocks that they read.
+    """
     parts: OrderedDict[str, nn.Module] = OrderedDict()
     for i, stage in enumerate(STAGES):
         if i > 0:
@@ -137,6 +98,8 @@ def blocks(
             block = Inception(channels, (point, reduce3, out3, reduce5, out5, pooled), large=large, batch_norm=batch_norm)
             parts[f"inception{name}"] = block
             channels = point + out3 + out5 + pooled
+            if aux and name in AUX_AFTER:
+                parts[AUX_AFTER[name]] = Auxiliary(channels, aux, width=width)
     return parts, channels
 
 
@@ -153,8 +116,9 @@ def googlenet(
 ) -> nn.Sequential:
     """GoogLeNet with batch norm: nine inception blocks, torchvision's form.
 
-    `aux` adds the two side classifiers, 13,004,888 parameters in all: torchvision's weight files have them. A call gives the
-    last classifier's logits all the same; `with_auxiliary` gives all three.
+    `aux` adds the two side classifiers, 13,004,888 parameters in all: torchvision's weight files have them. In training mode
+    the net then gives the logits of all three [B, 3, K], its own last, for the paper's loss L + 0.3 (L_aux1 + L_aux2), which
+    `fit` divides by 1.6; in eval mode its own alone [B, K].
     """
     stem, middle = scaled(64, width), scaled(192, width)
     parts: OrderedDict[str, nn.Module] = OrderedDict(
@@ -164,15 +128,13 @@ def googlenet(
         conv3=BasicConv2d(stem, middle, 3),
         maxpool2=nn.MaxPool2d(3, stride=2, ceil_mode=True),
     )
-    inceptions, channels = blocks(middle, width, large=3, batch_norm=True, last_pool=2)
+    inceptions, channels = blocks(
+        middle, width, large=3, batch_norm=True, last_pool=2, aux=num_classes if aux else 0
+    )  # fmt: skip
     parts.update(inceptions)
-    if aux:
-        for name, side in AUX_AFTER.items():
-            following = {"4a": "inception4b", "4d": "inception4e"}[name]
-            into = next(layer for layer in parts[following].modules() if isinstance(layer, nn.Conv2d)).in_channels
-            parts[side] = Auxiliary(into, num_classes, width=width)
     parts.update(head(channels, num_classes, dropout))
-    return initialised(GoogLeNet(parts) if aux else nn.Sequential(parts))
+    sides = dict.fromkeys(AUX_AFTER.values(), AUX_WEIGHT)
+    return initialised(SideClassified(parts, sides) if aux else nn.Sequential(parts))
 
 
 @models(input=INPUT, smallest=SMALLEST, params=6_998_552, macs=1_582_671_872, year=2014, paper=PAPER)

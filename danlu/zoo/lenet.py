@@ -1,22 +1,63 @@
 """LeNet: the first convolutional nets, and the two small nets that compression papers are measured on.
 
-Source: LeCun et al. 1998, https://doi.org/10.1109/5.726791 (LeNet-300-100, LeNet-5); the Caffe LeNet of its MNIST example.
-Differs: C3 of LeNet-5 sees all maps of S2, its subsampling has no weights, its tanh is not scaled, and a softmax classifier
-stands in the place of the radial basis units.
+Source: LeCun et al. 1989, Handwritten digit recognition with a back-propagation network (LeNet-1); LeCun et al. 1998,
+https://doi.org/10.1109/5.726791 (LeNet-300-100, LeNet-5); the Caffe LeNet of its MNIST example.
+Differs: the tanh of LeNet-1 is not scaled, and its last maps are averaged to 4x4, so that other inputs fit. C3 of LeNet-5 sees
+all maps of S2, its subsampling has no weights, its tanh is not scaled, and a softmax classifier stands in the place of the radial
+basis units.
 """
+
+from collections import OrderedDict
 
 from torch import nn
 
+from ..nn import Concat
+from ._few import few
 from ._init import TANH, initialised
 from ._knobs import scaled, side
 from ._registry import models
 
+LECUN_1989 = "https://proceedings.neurips.cc/paper/1989/hash/53c3bce66e43be4f209556518c2fcb54-Abstract.html"
 LECUN = "doi:10.1109/5.726791"
 
 
 def last_map(size: int) -> int:
     """Side of the map after twice [5x5 convolution without padding, halving]; a side of 16 leaves one value."""
     return ((size - 4) // 2 - 4) // 2
+
+
+def subsample(channels: int) -> nn.Sequential:
+    """The mean of each 2x2 field, times a weight, plus a bias, both one for each map."""
+    return nn.Sequential(OrderedDict(mean=nn.AvgPool2d(2), scale=nn.Conv2d(channels, channels, 1, groups=channels)))
+
+
+@models(input=(1, 28, 28), smallest=(1, 16, 16), params=2_578, macs=92_288, year=1989, paper=LECUN_1989)
+def lenet1(*, in_channels: int = 1, num_classes: int = 10, width: float = 1.0) -> nn.Sequential:
+    """LeNet-1: 4 and 12 maps, trained subsampling, 2,578 weights in all.
+
+    Of the 12 maps of H3 four see one map of H2 each, and eight see two: four the first half of H2, four the second half. So
+    the net is two nets side by side, until its last layer.
+    """
+    h1, h3 = few(4, width), few(12, width)
+    pairs = h3 - h1
+    halves = 2 if h1 % 2 == 0 and pairs % 2 == 0 else 1  # at some widths the maps cannot be halved
+    parts: OrderedDict[str, nn.Module] = OrderedDict(
+        h1=nn.Conv2d(in_channels, h1, 5),
+        tanh1=nn.Tanh(),
+        h2=subsample(h1),
+        tanh2=nn.Tanh(),
+        h3=Concat(OrderedDict(one=nn.Conv2d(h1, h1, 5, groups=h1), two=nn.Conv2d(h1, pairs, 5, groups=halves))),
+        tanh3=nn.Tanh(),
+        h4=subsample(h3),
+        tanh4=nn.Tanh(),
+        avgpool=nn.AdaptiveAvgPool2d(4),
+        flatten=nn.Flatten(),
+        output=nn.Linear(h3 * 4 * 4, num_classes),
+    )
+    net = initialised(nn.Sequential(parts), gain=TANH)
+    for name in ("h2", "h4"):
+        nn.init.ones_(net.get_parameter(f"{name}.scale.weight"))  # a mean, to start with
+    return net
 
 
 @models(input=(1, 28, 28), smallest=(1, 8, 8), params=266_610, macs=266_200, year=1998, paper=LECUN)

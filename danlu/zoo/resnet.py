@@ -8,6 +8,7 @@ from collections import OrderedDict
 
 from torch import Tensor, nn
 
+from ..nn import ProjectionShortcut
 from ._init import initialised
 from ._knobs import scaled
 from ._registry import models
@@ -48,21 +49,27 @@ class BasicBlock(nn.Module):
 class Bottleneck(nn.Module):
     """1x1 to fewer channels, 3x3, 1x1 to four times as many, and a shortcut.
 
+    The 3x3 layer has `channels` channels here; in ResNeXt and the wide ResNets its `groups` have `group_width` channels each
+    for every 64 of them.
+
     Shape: [B, in_channels, H, W] -> [B, 4 * channels, ceil(H / stride), ceil(W / stride)]
     """
 
     expansion = 4
+    groups = 1
+    group_width = 64
 
     def __init__(self, in_channels: int, channels: int, *, stride: int = 1, downsample: nn.Module | None = None) -> None:
         super().__init__()
+        inner = max(1, channels * self.group_width // 64) * self.groups
         out_channels = channels * self.expansion
-        self.conv1 = nn.Conv2d(in_channels, channels, 1, bias=False)
-        self.bn1 = nn.BatchNorm2d(channels)
+        self.conv1 = nn.Conv2d(in_channels, inner, 1, bias=False)
+        self.bn1 = nn.BatchNorm2d(inner)
         self.relu1 = nn.ReLU(inplace=True)
-        self.conv2 = nn.Conv2d(channels, channels, 3, stride=stride, padding=1, bias=False)
-        self.bn2 = nn.BatchNorm2d(channels)
+        self.conv2 = nn.Conv2d(inner, inner, 3, stride=stride, padding=1, groups=self.groups, bias=False)
+        self.bn2 = nn.BatchNorm2d(inner)
         self.relu2 = nn.ReLU(inplace=True)
-        self.conv3 = nn.Conv2d(channels, out_channels, 1, bias=False)
+        self.conv3 = nn.Conv2d(inner, out_channels, 1, bias=False)
         self.bn3 = nn.BatchNorm2d(out_channels)
         self.downsample = downsample
         self.relu3 = nn.ReLU(inplace=True)
@@ -79,11 +86,8 @@ class Bottleneck(nn.Module):
 def stage(block: type[BasicBlock | Bottleneck], count: int, in_channels: int, channels: int, stride: int) -> nn.Sequential:
     """`count` blocks; the first has the stride, and a 1x1 convolution as shortcut where the shape changes."""
     out_channels = channels * block.expansion
-    downsample = None
-    if stride != 1 or in_channels != out_channels:
-        downsample = nn.Sequential(
-            nn.Conv2d(in_channels, out_channels, 1, stride=stride, bias=False), nn.BatchNorm2d(out_channels)
-        )  # fmt: skip
+    changes = stride != 1 or in_channels != out_channels
+    downsample = ProjectionShortcut(in_channels, out_channels, stride=stride) if changes else None
     first = block(in_channels, channels, stride=stride, downsample=downsample)
     return nn.Sequential(first, *(block(out_channels, channels) for _ in range(count - 1)))
 
@@ -123,3 +127,15 @@ def resnet34(*, in_channels: int = 3, num_classes: int = 1000, width: float = 1.
 def resnet50(*, in_channels: int = 3, num_classes: int = 1000, width: float = 1.0) -> nn.Sequential:
     """ResNet-50: 3, 4, 6 and 3 bottleneck blocks."""
     return resnet(Bottleneck, (3, 4, 6, 3), in_channels=in_channels, num_classes=num_classes, width=width)
+
+
+@models(input=INPUT, smallest=SMALLEST, params=44_549_160, macs=7_801_405_440, year=2015, paper=PAPER)
+def resnet101(*, in_channels: int = 3, num_classes: int = 1000, width: float = 1.0) -> nn.Sequential:
+    """ResNet-101: 3, 4, 23 and 3 bottleneck blocks."""
+    return resnet(Bottleneck, (3, 4, 23, 3), in_channels=in_channels, num_classes=num_classes, width=width)
+
+
+@models(input=INPUT, smallest=SMALLEST, params=60_192_808, macs=11_513_626_624, year=2015, paper=PAPER)
+def resnet152(*, in_channels: int = 3, num_classes: int = 1000, width: float = 1.0) -> nn.Sequential:
+    """ResNet-152: 3, 8, 36 and 3 bottleneck blocks, the net that won ILSVRC 2015."""
+    return resnet(Bottleneck, (3, 8, 36, 3), in_channels=in_channels, num_classes=num_classes, width=width)

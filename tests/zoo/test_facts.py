@@ -11,7 +11,18 @@ ENTRIES = [pytest.param(entry, id=entry.name) for entry in models]
 
 # Row of the reference table -> (net, options). Rows marked rounded are compared to 2 %.
 PUBLISHED = {
+    "alexnet": ("alexnet", {}),
+    "all_cnn_c (cifar)": ("all_cnn_c", {}),
+    "densenet121": ("densenet121", {}),
+    "densenet161": ("densenet161", {}),
+    "densenet40_12 (cifar)": ("densenet40_12", {}),
+    "densenet_bc100_12 (cifar)": ("densenet_bc100_12", {}),
+    "dpn68": ("dpn68", {}),
+    "dpn92": ("dpn92", {}),
     "googlenet (no aux)": ("googlenet", {}),
+    "inception_v4": ("inception_v4", {}),
+    "xception": ("xception", {}),
+    "nin (imagenet)": ("nin", {}),
     "vgg11": ("vgg11", {}),
     "vgg16": ("vgg16", {}),
     "vgg16_bn": ("vgg16_bn", {}),
@@ -20,7 +31,13 @@ PUBLISHED = {
     "resnet18": ("resnet18", {}),
     "resnet34": ("resnet34", {}),
     "resnet50": ("resnet50", {}),
+    "resnet101": ("resnet101", {}),
+    "resnext50_32x4d": ("resnext50_32x4d", {}),
+    "wide_resnet50_2": ("wide_resnet50_2", {}),
+    "wide_resnet28_10 (cifar)": ("wide_resnet28_10", {}),
     "mobilenet_v1": ("mobilenet_v1", {}),
+    "seresnet50": ("seresnet50", {}),
+    "skresnet18": ("skresnet18", {}),
     "lenet5": ("lenet5", {}),
     "lenet_300_100": ("lenet_300_100", {}),
     "lenet5_caffe": ("lenet5_caffe", {}),
@@ -32,6 +49,9 @@ PUBLISHED = {
     "resnet20 (cifar, identity shortcut)": ("resnet20", {}),
     "resnet56 (cifar, identity shortcut)": ("resnet56", {}),
 }
+
+# Published with one digit or two, 0.8 M and 1.4 M: half of the last digit is as near as one can come.
+ONE_DIGIT = {"all_cnn_c (cifar)": 50_000, "densenet_bc100_12 (cifar)": 50_000}
 
 # The reference table has 317 M for this row, from a list of released weights; the paper's table 6 has 325 M, as the sum gives.
 OWN_PAPER_MACS = {"mobilenet_v1 alpha 0.75": 325_000_000}
@@ -55,7 +75,8 @@ def test_the_published_counts(row, reference, count):
     rounded = "rounded" in published["note"]
     # A note may say that only the MACs are rounded.
     wanted = int(published["params"])
-    assert params == (pytest.approx(wanted, rel=0.02) if rounded and "MACs rounded" not in published["note"] else wanted)
+    near = pytest.approx(wanted, abs=ONE_DIGIT[row]) if row in ONE_DIGIT else pytest.approx(wanted, rel=0.02)
+    assert params == (near if rounded and "MACs rounded" not in published["note"] else wanted)
     if published["macs"]:
         wanted = OWN_PAPER_MACS.get(row, int(published["macs"]))
         assert macs == (pytest.approx(wanted, rel=0.02) if rounded else wanted)

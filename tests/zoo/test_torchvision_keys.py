@@ -7,8 +7,23 @@ import torch
 
 from danlu.zoo import models
 
-OPTIONS = {"googlenet": {"aux": True}}  # its published tensors are those with the side classifiers
-NAMES = ["googlenet", "resnet18", "resnet34", "resnet50", "squeezenet1_0", "squeezenet1_1", "vgg11", "vgg16", "vgg16_bn"]
+OPTIONS = {name: {"aux": True} for name in ("googlenet", "inception_v3")}  # published with their side classifiers
+NAMES = [
+    "alexnet",
+    "densenet121",
+    "googlenet",
+    "inception_v3",
+    "resnet18",
+    "resnet34",
+    "resnet50",
+    "resnext50_32x4d",
+    "squeezenet1_0",
+    "squeezenet1_1",
+    "vgg11",
+    "vgg16",
+    "vgg16_bn",
+    "wide_resnet50_2",
+]
 
 
 @pytest.mark.parametrize("name", NAMES)
