@@ -130,8 +130,14 @@ STEPS: dict[str, tuple[tuple[str, str], ...]] = {
         (net, "separate") for net in ("resnet20", "resnet18 | fit_input(size=32)", "vgg16_bn | fit_input(size=32)")
     ),
     "stochastic_depth": tuple((net, "stochastic_depth") for net in ("resnet20", "resnet18 | fit_input(size=32)")),
-    "deepen": tuple((net, step) for net in ("resnet20", "vgg16_bn | fit_input(size=32)") for step in ("deepen(stage=2)", "deepen(stage=2, by=2)")),
-    "shorten": tuple((net, step) for net, step in (("resnet20", "shorten(stage=1)"), ("resnet20", "shorten(stage=3, by=2)"), ("mobilenet_v1 | fit_input(size=32)", "shorten(stage=3, by=5)"))),
+    "deepen": tuple(
+        (net, f"deepen(stage=2, by={by})") for net in ("resnet20", "vgg16_bn | fit_input(size=32)") for by in (1, 2)
+    ),
+    "shorten": (
+        ("resnet20", "shorten(stage=1)"),
+        ("resnet20", "shorten(stage=3, by=2)"),
+        ("mobilenet_v1 | fit_input(size=32)", "shorten(stage=3, by=5)"),
+    ),
     "widen": tuple((net, f"widen(factor={factor})") for net in NETS for factor in (0.5, 1.5, 2.0)),
 }  # fmt: skip
 IN_ONNXRUNTIME = ("low_rank", "merge_branches", "merge_streamline")  # their tables time the exported file

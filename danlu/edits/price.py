@@ -1,6 +1,7 @@
 """What an edit says it changes in parameters and MACs, as closed formulas, before anything is built or measured.
 
-    MACs of a layer = output * H'W' + input * HW + pairs * (HW)^2 + fixed
+    MACs of a layer = output * H'W' + halved * ceil(H'/2) ceil(W'/2) + input * HW + fixed
+                      + pairs * (HW)^2 + output_pairs * (H'W')^2 + halved_pairs * H'W' ceil(H'/2) ceil(W'/2)
 
 for an input map of H x W and an output map of H' x W': a convolution costs C_out C_in / groups k_h k_w at each pixel of its
 output, a squeeze-and-excitation 2 C^2 / r once an image, an attention over all pixels something for each pair of them. A
@@ -31,8 +32,10 @@ class Price:
     """Parameters, and MACs as a polynomial in the pixels of the maps; `like` adds or takes away what whole modules cost.
 
     output   MACs for each pixel of the output map
+    halved   MACs for each pixel of a map half as high and wide as the output, rounded up
     input    MACs for each pixel of the input map
-    pairs    MACs for each pair of pixels of the input map
+    pairs    MACs for each pair of pixels of the input map; output_pairs: of the output map; halved_pairs: of a pixel of the
+             output map and one of the map half as high and wide
     fixed    MACs for each image
     like     ((name of a module of the net before, how often), ...): the MACs of a copy of it, negative for one taken away.
              The module's parameters are not among `params` by themselves: add them there.
@@ -42,8 +45,11 @@ class Price:
 
     params: int = 0
     output: Number = 0
+    halved: Number = 0
     input: Number = 0
     pairs: Number = 0
+    output_pairs: Number = 0
+    halved_pairs: Number = 0
     fixed: Number = 0
     like: tuple[tuple[str, int], ...] = ()
 
@@ -92,8 +98,9 @@ def predict(model: nn.Module, outcome: "Outcome", shape: Sequence[int]) -> tuple
     calls = _maps(model, prices, shape)
     macs: Number = 0
     for name, price in prices.items():
-        for into, out in calls[name]:
-            macs += price.output * out + price.input * into + price.pairs * into * into + price.fixed
+        for into, out, half in calls[name]:
+            macs += price.output * out + price.halved * half + price.input * into + price.fixed
+            macs += price.pairs * into * into + price.output_pairs * out * out + price.halved_pairs * out * half
     likes = [pair for price in prices.values() for pair in price.like]
     if likes:
         from ..cost import profile
@@ -104,22 +111,22 @@ def predict(model: nn.Module, outcome: "Outcome", shape: Sequence[int]) -> tuple
     return sum(price.params for price in prices.values()), round(macs)
 
 
-def _maps(model: nn.Module, names: Iterable[str], shape: Sequence[int]) -> dict[str, list[tuple[int, int]]]:
-    """For each named module: pixels of its input and of its output, at each of its calls."""
+def _maps(model: nn.Module, names: Iterable[str], shape: Sequence[int]) -> dict[str, list[tuple[int, int, int]]]:
+    """For each named module: pixels of its input, of its output, and of its output at half the size, at each of its calls."""
     try:
         return _recorded(copy.deepcopy(model).to("meta"), names, shape)
     except FORWARD_ERRORS:  # a forward that branches on values needs some
         return _recorded(copy.deepcopy(model), names, shape)
 
 
-def _recorded(net: nn.Module, names: Iterable[str], shape: Sequence[int]) -> dict[str, list[tuple[int, int]]]:
-    calls: dict[str, list[tuple[int, int]]] = {name: [] for name in names}
+def _recorded(net: nn.Module, names: Iterable[str], shape: Sequence[int]) -> dict[str, list[tuple[int, int, int]]]:
+    calls: dict[str, list[tuple[int, int, int]]] = {name: [] for name in names}
 
     def hook(name: str) -> Any:
         def record(module: nn.Module, args: Any, output: Any) -> None:
             into, out = first_tensor(args), first_tensor(output)
             if into is not None and out is not None:
-                calls[name].append((_pixels(module, into), _pixels(module, out)))
+                calls[name].append((_pixels(module, into), _pixels(module, out), _pixels(module, _halved(out))))
 
         return record
 
@@ -131,7 +138,12 @@ def _recorded(net: nn.Module, names: Iterable[str], shape: Sequence[int]) -> dic
     return calls
 
 
+def _halved(x: Tensor) -> Tensor:
+    """A map of half the height and width, rounded up; anything else as it is. Shape: [B, C, H, W] -> [B, C, H', W']."""
+    return x[:, :, ::2, ::2] if x.dim() == 4 else x
+
+
 def _pixels(module: nn.Module, x: Tensor) -> int:
-    """Places of a map [B, C, ...]: H W; for a linear layer [B, ..., F] its rows."""
+    """Places of a map [B, C, ...], those of all of B: one image may be many patches; for a linear layer [B, ..., F] its rows."""
     width = x.shape[-1] if isinstance(module, nn.Linear) else x.shape[1] if x.dim() > 1 else 1
-    return x.numel() // (len(x) * width) if width else 0
+    return x.numel() // width if width else 0

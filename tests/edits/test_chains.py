@@ -23,18 +23,16 @@ from danlu.zoo import create, models
 COUNT = int(os.environ.get("DANLU_CHAINS", "40"))
 CALLS = runpy.run_path(str(Path(__file__).with_name("test_contract.py")))["CALLS"]
 STEPS = {entry.name: CALLS.get(entry.name, [entry.name]) for entry in edits if not entry.facts["needs"]}
-LARGEST = 400  # modules: deeper nets repeat the blocks of their siblings
 
 
-def bases() -> list[str]:
-    """Narrow builds of the nets, for 3x32x32."""
-    found = []
+def bases() -> dict[str, int]:
+    """Narrow builds of the nets, for 3x32x32, with the modules of each."""
+    found = {}
     for entry in models:
-        options = "width=0.25, size=32" if "size" in entry.options() else "width=0.25"
+        sized = "size" in entry.options()
         with torch.device("meta"):
             modules = sum(1 for _ in entry.build(width=0.25).modules())
-        if modules <= LARGEST:
-            found.append(f"{entry.name}({options})" + ("" if "size" in entry.options() else " | fit_input(size=32)"))
+        found[f"{entry.name}(width=0.25, size=32)" if sized else f"{entry.name}(width=0.25) | fit_input(size=32)"] = modules
     return found
 
 
@@ -42,11 +40,12 @@ BASES = bases()
 
 
 def chain(seed: int) -> str:
-    """A base and one to four steps, drawn from `seed`."""
+    """A base and one to four steps, drawn from `seed`; deep nets, which repeat the blocks of their siblings, seldom."""
     draw = random.Random(seed)
     names = [name for name in STEPS if name != "fit_input"]
     steps = [draw.choice(STEPS[draw.choice(names)]) for _ in range(draw.randint(1, 4))]
-    return " | ".join([draw.choice(BASES), *steps])
+    (base,) = draw.choices(list(BASES), [modules**-1.5 for modules in BASES.values()])
+    return " | ".join([base, *steps])
 
 
 def macs_of(net: nn.Module) -> int:

@@ -20,11 +20,19 @@ from danlu.registry import Entry
 # The options of an edit that has no default for something: what a recipe would say.
 CALLS: dict[str, list[str]] = {
     "fit_input": ["fit_input(size=28)", "fit_input(size=40)"],
+    "skip": ["skip", "skip(shortcut='project')", "skip(mode='concat')"],
     "swap_activation": ["swap_activation(to='silu')", "swap_activation(to='prelu')"],
     "swap_norm": [f"swap_norm(to='{to}')" for to in ("batch", "group", "layer", "instance", "none")],
+    "swap_pool": [
+        "swap_pool(to='conv')",
+        "swap_pool(to='mean', strided=True)",
+        "swap_pool(to='stochastic')",
+        "swap_pool(to='weighted_max', strided=True)",
+    ],
     "prune_channels": ["prune_channels", "prune_channels(importance='taylor', scope='layer', ratio=0.3, round_to=4)"],
     "add_exits": ["add_exits", "add_exits(at=['input'], head='conv', channels=4, kernel=5, stride=2, grid=2)"],
     "binarize": ["binarize", "binarize(activations=True, scale='none', ends=True)", "binarize(stochastic=True)"],
+    "dense": ["dense", "dense(growth=4)"],
     "prune": ["prune", "prune(sparsity=0.5, scope='layer', schedule='gradual', group=0.001)", "prune(structure='2:4')"],
     "share": ["share(bits=3)", "share(bits='auto')", "share(bits=2, per='channel', biases=2)", "share(bits=3, rate=0.05)"],
     "quantize_weights": [
@@ -35,7 +43,22 @@ CALLS: dict[str, list[str]] = {
     "merge_branches": ["merge_branches", "merge_branches(ratio=1.0, init='copy')"],
     "merge_streamline": ["merge_streamline", "merge_streamline(init='standard', kernel='cover', relu='merge')"],
     "low_rank": ["low_rank(energy=0.6, round_to=1)", "low_rank(ratio=0.4, round_to=2, method='channel')"],
+    "stochastic_depth": ["stochastic_depth", "stochastic_depth(survival=0.8, decay='uniform', per='batch')"],
+    "deepen": ["deepen(stage=1)", "deepen(stage=1, by=2)"],
+    "shorten": ["shorten(stage=1)"],
+    "widen": ["widen(factor=2.0)", "widen(factor=0.5)"],
     "slim": ["slim", "slim(l1=0.01)"],
+    "crelu": ["crelu", "crelu(scale=True)"],
+    "cbam": ["cbam", "cbam(kernel=3, reduction=4)"],
+    "non_local": ["non_local", "non_local(kind='concat', stages=[1])", "non_local(kind='gaussian', subsample=False)"],
+    "se": ["se", "se(reduction=4)"],
+    "sk": ["sk", "sk(branches=3, least=8)", "sk(split=True)"],
+    "factorize_kernel": ["factorize_kernel(between='bn_relu')", "factorize_kernel(method='stack')"],
+    "flatten_conv": ["flatten_conv", "flatten_conv(stages=2)"],
+    "separate": ["separate", "separate(norm=False, activation=False)"],
+    "big_little": ["big_little(alpha=2, beta=1)"],
+    "deform": ["deform", "deform(last=2, modulated=True)"],
+    "octave": ["octave", "octave(alpha=0.25, pointwise=True)"],
 }
 ENTRIES = list(edits)
 STEPS = [step for entry in ENTRIES for step in CALLS.get(entry.name, [entry.name])]
