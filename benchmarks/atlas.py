@@ -44,8 +44,8 @@ IMAGES, VAL, BATCH, EPOCHS, RATE = 5000, 500, 32, 4, 1e-3
 BASE = "resnet20"
 # The structure edits with an option that has no default, and those that are about something else than ResNet-20.
 CALLS = {"swap_activation": "swap_activation(to='silu')", "swap_norm": "swap_norm(to='group')", "widen": "widen(factor=2)"}
-CALLS |= {"deepen": "deepen(stage=2)", "shorten": "shorten(stage=2)", "swap_pool": "swap_pool(to='max', strides=True)"}
-LEFT_OUT = ("fit_input",)
+CALLS |= {"deepen": "deepen(stage=2)", "shorten": "shorten(stage=2)", "swap_pool": "swap_pool(to='max', strided=True)"}
+LEFT_OUT = ("fit_input", "condense", "skip", "dense")  # ResNet-20 has its size, its shortcuts, and no learned groups
 
 
 def recipes() -> dict[str, str]:
