@@ -37,7 +37,7 @@ from danlu.edits.surgery import count_params
 from danlu.errors import DanluError
 from danlu.files import write_json
 from danlu.runs import environment
-from danlu.train import TrainConfig, evaluate, fit
+from danlu.train import Interrupted, TrainConfig, evaluate, fit
 from danlu.zoo import create, models
 
 IMAGES, VAL, BATCH, EPOCHS, RATE = 5000, 500, 32, 4, 1e-3
@@ -171,6 +171,8 @@ def attempt(work: Any) -> dict[str, Any]:
     """The result of `work`, or why there is none."""
     try:
         found: dict[str, Any] = work()
+    except Interrupted:
+        raise  # it goes on next time
     except DanluError as error:
         return {"failed": str(error)}
     return found

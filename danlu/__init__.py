@@ -9,8 +9,8 @@ if TYPE_CHECKING:
     from .data import load_data
     from .edits import edit
     from .search import Budget, optimize  # type: ignore[no-redef]
-    from .train import TrainConfig, evaluate, fit
-    from .zoo import create
+    from .train import TrainConfig, evaluate, fit  # type: ignore[no-redef]
+    from .zoo import create  # type: ignore[no-redef]
 
 __version__ = "0.1.0"
 

@@ -18,12 +18,14 @@ KINDS: dict[str, tuple[str, tuple[str, ...]]] = {
     "models": ("danlu.zoo:models", ("input", "params", "macs", "year")),
     "edits": ("danlu.edits:edits", ("exact", "needs", "reduces")),
     "layers": ("danlu.nn:layers", ("paper",)),
-    "optimizers": ("danlu.train.optimizers:optimizers", ("lr",)),
-    "schedules": ("danlu.train.schedules:schedules", ()),
+    "optimizers": ("danlu.train.optimizers:optimizers", ("lr", "decay", "paper")),
+    "schedules": ("danlu.train.schedules:schedules", ("paper",)),
     "losses": ("danlu.losses:losses", ("task", "paper")),
     "inits": ("danlu.train.init:inits", ("paper",)),
     "regularizers": ("danlu.train.regularizers:regularizers", ("paper",)),
     "mixings": ("danlu.train.mixing:mixings", ("paper",)),
+    "augmentations": ("danlu.data.augment:augmentations", ("paper",)),
+    "metrics": ("danlu.metrics:metrics", ("kind", "higher_is_better", "paper")),
 }
 
 

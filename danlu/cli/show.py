@@ -54,10 +54,13 @@ def options(kind: str, entry: "Entry[Any]") -> list[dict[str, Any]]:
     found = []
     parameters = inspect.signature(entry.build).parameters if kind == "layers" else entry.options()
     for name, parameter in parameters.items():
-        if name in CONTEXT:
+        if name in CONTEXT or (kind == "optimizers" and name == "model"):
             continue
         option: dict[str, Any] = {"name": name, "type": spell_hint(parameter.annotation)}
         required = parameter.default is inspect.Parameter.empty
+        if required and kind in ("optimizers", "schedules"):
+            found.append(option | {"required": False, "default": "that of the training"})
+            continue
         found.append(option | {"required": required} | ({} if required else {"default": plain(parameter.default)}))
     return found
 

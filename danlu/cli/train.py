@@ -31,13 +31,21 @@ def run(
     epochs: Annotated[int | None, typer.Option(min=1, help="Train for this many passes over the data.")] = None,
     time: Annotated[str | None, typer.Option(help="Train for this long, validation included: 90s, 5m, 2h.")] = None,
     steps: Annotated[int | None, typer.Option(min=1, help="Train for this many steps.")] = None,
-    batch_size: Annotated[int | None, option("128", "Images a step.", min=1)] = None,
+    batch_size: Annotated[str | None, option("128", "Images a step, or all.")] = None,
+    grow_batch: Annotated[
+        bool | None, option("False", "The batch grows instead of the rate falling.", "--grow-batch/--no-grow-batch")
+    ] = None,
     optimizer: Annotated[str | None, option("sgd", "With options: 'adam(beta2=0.99)'; see `danlu list optimizers`.")] = None,
     lr: Annotated[float | None, option("by optimizer and batch size", "Highest learning rate.")] = None,
+    scaling: Annotated[
+        str | None, option("auto", "How the rate grows with the batch, from that of 128 images: linear, sqrt, none.")
+    ] = None,
     rates: Annotated[
         str | None, option("1", "Factors on the rate by parameter name, 0 freezes, the last match counts: '*=0,fc.*=10'.")
     ] = None,
-    momentum: Annotated[float | None, option("0.9", "Momentum of sgd.")] = None,
+    bias_rate: Annotated[float | None, option("1.0", "One more factor on the rate of biases (Caffe: 2).")] = None,
+    head_first: Annotated[float | None, option("0.0", "Share of the training in which the last layer learns alone.")] = None,
+    momentum: Annotated[float | None, option("0.9", "Momentum of sgd, momentum, nesterov and kfac.")] = None,
     nesterov: Annotated[bool | None, option("nesterov", "Nesterov momentum.", "--nesterov/--no-nesterov")] = None,
     weight_decay: Annotated[float | None, option("0.0005", "On weights, not on biases and normalisation.")] = None,
     schedule: Annotated[str | None, option("cosine", "With options: 'step(period=0.3)'; see `danlu list schedules`.")] = None,
@@ -55,8 +63,9 @@ def run(
     label_smoothing: Annotated[float | None, option("0.0", "Share of the target spread over all classes.")] = None,
     ema: Annotated[float | None, option("0.0", "Decay of an average of the weights, kept in their place; 0 is off.")] = None,
     patience: Annotated[int | None, option("0", "Stop after this many validations without a better one; 0 is off.")] = None,
+    snapshots: Annotated[int | None, option("0", "Run the schedule so many times, keep the net of each; 0 is off.")] = None,
     clip: Annotated[float | None, option("0.0", "Largest norm of the gradient; 0 is off.")] = None,
-    augment: Annotated[str | None, option("auto", "auto, none, crop, crop+flip or affine.")] = None,
+    augment: Annotated[str | None, option("auto", "Parts such as crop+flip+rotate; see `danlu list augmentations`.")] = None,
     precision: Annotated[str | None, option("auto", "fp32, bf16, or auto: the fastest here.")] = None,
     memory_format: Annotated[str | None, option("auto", "nchw, channels_last, or auto: the fastest here.")] = None,
     teacher: Annotated[str | None, typer.Option(help="Distil from this run folder or saved model.")] = None,
@@ -81,13 +90,15 @@ def run(
         from ..units import parse_seconds
 
         given = {
-            "epochs": epochs, "seconds": parse_seconds(time) if time else None, "steps": steps, "batch_size": batch_size,
+            "epochs": epochs, "seconds": parse_seconds(time) if time else None, "steps": steps,
+            "batch_size": images(batch_size) if batch_size is not None else None, "grow_batch": grow_batch, "scaling": scaling,
+            "bias_rate": bias_rate, "head_first": head_first,
             "optimizer": optimizer, "lr": lr, "momentum": momentum, "nesterov": nesterov, "weight_decay": weight_decay,
             "rates": factors(rates) if rates is not None else None,
             "schedule": schedule, "warmup": warmup, "period": period, "gamma": gamma,
             "milestones": shares(milestones) if milestones else None, "power": power, "loss": loss,
             "init": init, "regularize": regularize, "mix": mix, "label_smoothing": label_smoothing,
-            "ema": ema, "patience": patience, "clip": clip, "augment": augment, "precision": precision,
+            "ema": ema, "patience": patience, "snapshots": snapshots, "clip": clip, "augment": augment, "precision": precision,
             "memory_format": memory_format, "temperature": temperature, "alpha": alpha, "seed": seed,
         }  # fmt: skip
         settings = {name: value for name, value in given.items() if value is not None}
@@ -180,6 +191,11 @@ def teacher_for(source: "Source", path: str, trust: bool) -> "nn.Module":
             f"the teacher {path} knows the classes {list(saved.classes)[:8]}, the data has {list(source.classes)[:8]}"
         )
     return Teacher(saved.model, saved.input, source.input)
+
+
+def images(text: str) -> int | str:
+    """ "64" -> 64; "all" stays. What it is worth, the settings say."""
+    return int(text) if text.isdecimal() else text
 
 
 def shares(text: str) -> tuple[float, ...]:

@@ -8,6 +8,7 @@ Source: the logistic loss of Cox 1958; label smoothing e: Szegedy et al. 2015, h
 from torch import Tensor
 from torch.nn import functional as F
 
+from ._check import check_classes, check_option
 from ._registry import losses
 
 
@@ -16,5 +17,9 @@ def cross_entropy(outputs: Tensor, targets: Tensor, *, label_smoothing: float = 
     """The usual loss of classification, with label smoothing.
 
     Shape: outputs [B, K], targets int64 [B] or float [B, K] -> scalar
+    Raises: UsageError for other shapes, or label_smoothing outside [0, 1].
     """
+    check_option("cross_entropy", "label_smoothing", label_smoothing, low=0, high=1)
+    check_classes("cross_entropy", outputs, targets)
+    targets = targets.to(outputs.dtype) if targets.is_floating_point() else targets.long()
     return F.cross_entropy(outputs, targets, label_smoothing=label_smoothing)

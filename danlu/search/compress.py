@@ -104,7 +104,7 @@ def split(
         return lambda k: TrainConfig(seconds=seconds / count, seed=seed)
     if count == 1:
         return lambda k: TrainConfig(epochs=epochs, seed=seed)
-    batch = settings(saved.model, len(source.train), TrainConfig(steps=1), pruned=True).batch_size
+    batch = settings(saved.model, len(source.train), TrainConfig(steps=1), pruned=True).batch(len(source.train))
     steps = max(1, (epochs or 0) * max(1, len(source.train) // batch) // count)
     return lambda k: TrainConfig(steps=steps, seed=seed)
 

@@ -32,7 +32,8 @@ from ._registry import Task, tasks
 class Classify(Task):
     """Shape: outputs [B, K] logits of the K `classes`, or [B, E, K] of E exits; targets int64 [B], or float [B, K] shares.
 
-    `criterion` is the loss as text: "cross_entropy", "focal(gamma=2)"; `label_smoothing` is for those that take it.
+    `criterion` is the loss as text: "cross_entropy", "focal(gamma=2)"; `label_smoothing` and `counts`, the training images of
+    each class, are for those that take them.
     `exit_weights` are those of the exits in the loss; all weigh the same without.
     """
 
@@ -42,6 +43,7 @@ class Classify(Task):
     alpha: float = 0.9
     exit_weights: tuple[float, ...] = ()
     criterion: str = "cross_entropy"
+    counts: tuple[int, ...] = ()
 
     primary = "accuracy"
     higher_is_better = True
@@ -54,9 +56,13 @@ class Classify(Task):
                 f"the model must give [batch, {len(self.classes)}] logits, one for each class of the data, "
                 f"got {list(outputs.shape)}; create it with num_classes={len(self.classes)}"
             )
+        # Tried once, so that options that do not go with these classes are told before anything starts.
+        self._hard(outputs, torch.zeros(len(outputs), dtype=torch.int64, device=outputs.device))
 
     def loss(self, outputs: Tensor, targets: Tensor, teacher: Tensor | None = None) -> Tensor:
-        if outputs.ndim == 3:
+        spec = _criterion(self.criterion)
+        margins = outputs.ndim == 3 and spec.entry.facts.get("head", False)  # two rows of one classifier, not exits
+        if outputs.ndim == 3 and not margins:
             weights = self.exit_weights or (1.0,) * outputs.shape[1]
             if len(weights) != outputs.shape[1]:
                 raise UsageError(f"{len(weights)} exit weights are not those of a net with {outputs.shape[1]} exits")
@@ -64,13 +70,18 @@ class Classify(Task):
             return torch.stack(losses).sum() / sum(weights)
         if teacher is None:
             return self._hard(outputs, targets)
-        soft = distillation(outputs, teacher, self.temperature)
+        soft = distillation(outputs[:, -1] if margins else outputs, teacher, self.temperature)
         if self.alpha == 1:
             return soft
         return (1 - self.alpha) * self._hard(outputs, targets) + self.alpha * soft
 
     def _hard(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        loss: Tensor = _criterion(self.criterion)(outputs, targets, label_smoothing=self.label_smoothing)
+        spec = _criterion(self.criterion)
+        if self.label_smoothing and "label_smoothing" not in spec.entry.options():
+            smooth = ", ".join(entry.name for entry in losses if "label_smoothing" in entry.options())
+            raise UsageError(f"loss {spec.entry.name!r} has no label_smoothing; those that have are {smooth}")
+        given = {"label_smoothing": self.label_smoothing} | ({"counts": self.counts} if self.counts else {})
+        loss: Tensor = spec(outputs, targets, **given)
         return loss
 
     def score(self, outputs: Tensor, targets: Tensor) -> Tensor:
@@ -93,9 +104,10 @@ def classify(
     alpha: float = 0.9,
     exit_weights: Sequence[float] = (),
     criterion: str = "cross_entropy",
+    counts: Sequence[int] = (),
 ) -> Classify:
     """One class per image."""
-    return Classify(tuple(classes), label_smoothing, temperature, alpha, tuple(exit_weights), criterion)
+    return Classify(tuple(classes), label_smoothing, temperature, alpha, tuple(exit_weights), criterion, tuple(counts))
 
 
 @lru_cache

@@ -4,10 +4,11 @@ import copy
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -15,22 +16,31 @@ from torch.nn import functional
 from ..data import Augment, Source, batches
 from ..encodings import Codebook, MovingCodebook
 from ..errors import UsageError
+from ..losses import losses
+from ..nn import large_margin_head
 from ..spec import read, reads
 from ..tasks import Task, classify
 from .autotune import Tune, autotune
 from .checkpoint import Checkpoints
-from .config import TrainConfig
+from .config import BUDGETS, TrainConfig
+from .head import head_of
 from .init import inits
 from .mixing import Mixing, mixings
 from .plan import Clock, Plan, make_plan
 from .randomness import seed_step
 from .regularizers import Regularizer, regularizers
+from .schedules import factor, growing, never_falls
+from .snapshots import Snapshots, run_for
 from .state import State
 
 Feed = Callable[..., Iterator[tuple[Tensor, Tensor]]]
 TUNE_SECONDS, TUNE_SHARE = 6.0, 0.04
 # Settings that a resumed training must share with its checkpoint: the order and the number of images hang on them.
-FIXED = ("batch_size", "seed", "optimizer", "augment", "ema", "rates", "loss", "init", "regularize", "mix")
+FIXED = (
+    "batch_size", "seed", "optimizer", "augment", "ema", "rates", "bias_rate", "head_first", "grow_batch", "loss", "init",
+    "regularize", "mix", "snapshots",
+)  # fmt: skip
+MOST_GROWTH = 10  # a growing batch has at most this part of the images
 BATCH_NORMS = nn.modules.batchnorm._BatchNorm
 
 
@@ -53,6 +63,7 @@ class Job:
     store: Checkpoints | None
     regularizers: list[Regularizer] = field(default_factory=list)
     mixings: list[Mixing] = field(default_factory=list)
+    snapshots: Snapshots | None = None
     best_stored: int = -1
 
     def mixed(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
@@ -64,6 +75,32 @@ class Job:
         for mix in self.mixings:
             x, targets = mix(x, targets, generator)
         return x, targets
+
+    def pace(self) -> tuple[float, int]:
+        """Of the coming step: the factor of the learning rate, and how many batches make an update."""
+        number, step, total = 0, self.state.step, self.plan.total
+        if self.snapshots:
+            number, step, total = self.snapshots.cycle(step)
+        settings = {**self.settings, "warmup": 0.0} if number else self.settings
+        if not self.config.grow_batch:
+            return factor(self.config.schedule, step, total, **settings), 1
+        most = max(1, self.plan.per_epoch // MOST_GROWTH)
+        return growing(self.config.schedule, step, total, most, **settings)
+
+    def ends(self, step: int) -> bool:
+        """Whether the training, or a cycle of it, has come to its end after so many steps."""
+        return step >= self.plan.total or bool(self.snapshots and self.snapshots.end(step))
+
+    def snapshot(self, say: Callable[[str], None]) -> None:
+        """Keep the weights, where a cycle has come to its end."""
+        number = self.snapshots.end(self.state.step) if self.snapshots else 0
+        if self.snapshots and number:
+            say(f"snapshot {number}: {self.snapshots.keep(number, self.state.judged().state_dict(), self.source)}")
+
+    @cached_property
+    def settings(self) -> dict[str, Any]:
+        """The configuration as plain values."""
+        return self.config.to_json()
 
     def penalty(self) -> Tensor | float:
         """What the regularisers add to the loss."""
@@ -99,8 +136,13 @@ def prepare(
     task = classify(
         source.classes, label_smoothing=config.label_smoothing, temperature=config.temperature, alpha=config.alpha,
         exit_weights=getattr(model, "exit_weights", ()), criterion=config.loss,
+        counts=np.bincount(source.train.labels, minlength=len(source.classes)).tolist(),
     )  # fmt: skip
-    model = private_copy(model, "model", source, task, device)
+    asked, model = model, private_copy(model, "model", source, task, device)
+    folder = run_for(run, asked) if config.snapshots else None
+    criterion = read(losses, config.loss)
+    if criterion.entry.facts.get("head"):
+        model = large_margin_head(model, **criterion.options)  # `finish` takes it back
     if config.optimizer == "sgd" and any(isinstance(module, Codebook | MovingCodebook) for module in model.modules()):
         say("shared values get the summed gradients of all their weights: adamw suits them better than sgd")
     teacher = None if teacher is None else private_copy(teacher, "teacher", source, task, device).requires_grad_(False)
@@ -126,7 +168,7 @@ def prepare(
     tune.place(model, device)
     if teacher is not None:
         tune.place(teacher, device)
-    state = State(model, config)
+    state = State(model, config, batch=batch, head=head_names(model, source, config, device))
     if saved is not None:
         state.load(*saved)
     plan_of = partial(make_plan, config, clock, images=len(source.train), batch=batch, val_images=len(source.val))
@@ -140,16 +182,30 @@ def prepare(
             plan = plan.resized(plan.total, state.step)
             state.stopped_early, state.worse = False, 0
         say(f"resumed at step {state.step:,} of {plan.total:,}")
+    advice = never_falls(config.schedule, plan.total, **config.to_json())
+    if advice is not None:
+        say(advice)
     job = Job(
         source=source, config=config, task=task, device=device, batch=batch, tune=tune, state=state, teacher=teacher, plan=plan,
         clock=clock, store=store, train=partial(train, channels_last=tune.channels_last),
         val=partial(feed, source.val, channels_last=tune.channels_last),
         regularizers=kept, mixings=[spec() for spec in reads(mixings, config.mix)],
+        snapshots=Snapshots(folder, config.snapshots, plan.total, asked) if folder else None,
     )  # fmt: skip
     if store and saved is None:
         store.clear()
+        if job.snapshots:
+            job.snapshots.clear()
         job.checkpoint()  # what autotune decided must outlive even an early death
     return job
+
+
+def head_names(model: nn.Module, source: Source, config: TrainConfig, device: str) -> set[str]:
+    """The parameters that learn alone at first; none where all learn from the start."""
+    if not config.head_first:
+        return set()
+    x, _ = next(iter(batches(source.val, source.input, 2, device=device)))
+    return head_of(model, x, len(source.classes))
 
 
 def initialise(model: nn.Module, config: TrainConfig, train: Feed, device: str) -> None:
@@ -175,7 +231,7 @@ def private_copy(model: nn.Module, what: str, source: Source, task: Task, device
 
 def batch_of(model: nn.Module, config: TrainConfig, images: int) -> int:
     """Images a step: a set that is smaller than a batch is one. Raises UsageError for batch norm over a single image."""
-    batch = min(config.batch_size, images)
+    batch = config.batch(images)
     if batch == 1 and any(isinstance(module, BATCH_NORMS) for module in model.modules()):
         raise UsageError("batch normalisation needs at least two images a step; use batch_size=2 or more")
     return batch
@@ -208,6 +264,8 @@ def check_resumed(facts: dict[str, Any], config: TrainConfig, tune: Tune, source
     for name in ("precision", "memory_format"):
         if new[name] not in ("auto", getattr(tune, name)):
             fixed.append(f"{name} was {getattr(tune, name)!r} and is now {new[name]!r}")
+    if config.snapshots and any(old[name] != new[name] for name in BUDGETS):
+        fixed.append("epochs or steps, for the snapshots made so far are at the ends of cycles")
     if fixed:
         raise UsageError("a resumed training keeps these settings: " + "; ".join(fixed))
     free = set(new) - {*FIXED, "precision", "memory_format", "epochs", "seconds", "steps"}

@@ -1,10 +1,11 @@
 """The training loop. `fit` reads from top to bottom; its events are
 
 prepare      copy and check the model; resume, or time precision x memory format (`autotune`) and plan the steps
-step         seed, rate, forward, loss, backward, clip, update, average
+step         seed, rate, forward, loss, backward; then, unless the batch grows and more of it is to come, clip, update, average
 replan       with a time budget: fewer steps when the projected end is late, more while the plan is young
 guard        a loss that is not finite: back to the last good state, at half the rate, at most three times
 validate     every `plan.every` steps and at the end: a row of the history, the best weights, early stopping
+snapshot     at the end of each cycle, where there are some: the weights, for an ensemble
 checkpoint   every `plan.save` steps and at the end: in memory, and on disk where there is a run folder
 stop         asked to from outside: checkpoint, and raise `Interrupted`
 finish       the best weights, in eval mode
@@ -26,6 +27,7 @@ from ..data import Source
 from ..encodings import advance, settled
 from ..encodings import finish as finish_schedules
 from ..errors import DanluError
+from ..nn import plain_head
 from ..units import show_seconds
 from .autotune import Tune
 from .checkpoint import Tensors
@@ -37,7 +39,6 @@ from .memory import kept_memory
 from .plan import Clock, replan
 from .randomness import private_randomness, seed_step
 from .result import Fit
-from .schedules import factor
 from .state import State
 
 GUARD_EVERY = 10  # steps: reading the loss makes the processor wait for an accelerator
@@ -76,7 +77,7 @@ def fit(
     clock = Clock()
     with Interrupts(stop) as interrupts, private_randomness(device), kept_memory(device):
         job = prepare(model, source, config, clock, run=run, teacher=teacher, resume=resume, device=device, say=say)
-        state, task, options = job.state, job.task, config.to_json()
+        state, task = job.state, job.task
         good = state.snapshot()
         clock.begin()
         while state.step < job.plan.total and not state.stopped_early:
@@ -84,28 +85,31 @@ def fit(
             for x, y in job.train(epoch=epoch, start=start):
                 seed_step(config.seed, state.step, device)
                 advance(state.model, (state.step + 1) / job.plan.total)  # the last step is at the end of every schedule
-                rate = state.set_rate(factor(config.schedule, state.step, job.plan.total, **options))
+                state.stage(job.plan.total)
+                share, gathering = job.pace()
+                rate = state.set_rate(share)
                 with job.tune.autocast(device):
                     x, targets = job.mixed(x, y)
                     known = teach(job.teacher, x)
                     outputs = state.model(x).float()
                 loss = task.loss(outputs, targets, known)
                 (loss + job.penalty()).backward()
-                if config.clip:
-                    nn.utils.clip_grad_norm_(state.model.parameters(), config.clip)
-                state.optimizer.step()
-                state.optimizer.zero_grad()
-                for regularizer in job.regularizers:
-                    regularizer.after_step(state.model)
-                if state.ema:
-                    state.ema.update(state.step)
+                if state.gather(gathering, last=job.ends(state.step + 1)):
+                    if config.clip:
+                        nn.utils.clip_grad_norm_(state.model.parameters(), config.clip)
+                    state.optimizer.step()
+                    state.optimizer.zero_grad()
+                    for regularizer in job.regularizers:
+                        regularizer.after_step(state.model)
+                    if state.ema:
+                        state.ema.update(state.step)
                 state.count(loss, task.score(outputs.detach(), y), len(y))
                 clock.count(len(y))
 
                 if config.seconds is not None and clock.due(config.seconds):
                     change_plan(job, config.seconds, say)
                 at_end = state.step >= job.plan.total
-                at_look = at_end or state.step % job.plan.every == 0
+                at_look = job.ends(state.step) or state.step % job.plan.every == 0
                 at_save = at_end or state.step % job.plan.save == 0
                 if on_step:
                     on_step(state.step, job.plan.total)
@@ -116,6 +120,8 @@ def fit(
                     sound = row is not None
                     if row and on_epoch:
                         on_epoch(row)
+                    if row:
+                        job.snapshot(say)
                     if config.patience and state.worse >= config.patience:
                         state.stopped_early = at_save = True
                         say(f"stopped early: {state.worse} validations without a better one")
@@ -200,6 +206,7 @@ def finish(job: Job, say: Callable[[str], None]) -> Fit:
     state.thaw()
     for regularizer in reversed(job.regularizers):
         regularizer.restore(model)
+    model = plain_head(model)
     model = Tune("fp32", "nchw").place(model, "cpu").eval()
     say(f"best {job.task.primary} {best.score:.4f} at step {best.step:,}; {show_seconds(job.clock.elapsed)} in all")
     return Fit(

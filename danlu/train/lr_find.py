@@ -5,7 +5,11 @@
 The loss falls, is lowest, then explodes. Two rules are common: the rate of steepest descent, and a tenth of the rate of the
 lowest loss; `suggestion` is their geometric mean. The loss is smoothed by a window around each step, so that nothing lags.
 
+A cyclical rate runs between two bounds: the rate at which the loss begins to fall, and the one at which it is lowest, or three
+times the suggestion where that is less: a cycle stays at the top for many steps, the test passes it by in one.
+
 Source: Smith 2015, https://arxiv.org/abs/1506.01186.
+Differs: Smith reads the bounds off the accuracy; the loss says the same earlier, and with less noise.
 """
 
 import math
@@ -29,6 +33,7 @@ from .randomness import private_randomness, seed_step
 
 DIVERGED = 4.0  # times the lowest loss so far: there is nothing more to see
 WINDOW = 0.03  # of the steps: standard deviation of the smoothing
+TOP = 3.0  # times the suggestion: no cycle goes higher
 FALLEN = 0.1  # of the whole descent: from here on the loss is said to fall
 
 
@@ -37,6 +42,7 @@ class LRFind:
     """What a range test saw. Shape: lrs, losses and smoothed are equally long, shorter than `steps` when the loss exploded.
 
     `lower` is the rate at which the loss begins to fall, `upper` the one at which it is lowest; between them lies `suggestion`.
+    `settings()` are those of a training at the suggestion, or with `cyclical` between the bounds.
     """
 
     lrs: list[float]
@@ -46,9 +52,21 @@ class LRFind:
     lower: float
     upper: float
 
+    @property
+    def top(self) -> float:
+        """The upper bound of a cyclical rate."""
+        return min(self.upper, TOP * self.suggestion)
+
+    def settings(self, cyclical: bool = False) -> dict[str, Any]:
+        """For `TrainConfig`: the rate, and the schedule where it goes up and down between the bounds."""
+        if not cyclical:
+            return {"lr": float(f"{self.suggestion:.2g}")}
+        top = float(f"{self.top:.2g}")
+        return {"lr": top, "schedule": f"triangular(low={min(self.lower / top, 1.0):.2g})"}
+
     def to_json(self) -> dict[str, Any]:
         """Plain numbers and lists."""
-        return {**vars(self)}
+        return {**vars(self), "settings": self.settings(), "cyclical": self.settings(cyclical=True)}
 
 
 def lr_find(
@@ -115,7 +133,9 @@ def read(rates: np.ndarray, losses: np.ndarray) -> LRFind:
         )  # fmt: skip
     slope = np.gradient(smoothed[: lowest + 1], np.log(rates[: lowest + 1]))
     steepest = float(rates[slope.argmin()])
-    lower = float(rates[np.argmax(smoothed[: lowest + 1] < start - FALLEN * (start - smoothed[lowest]))])
+    # The last time that it is not yet falling: noise at tiny rates makes dips that come to nothing.
+    waiting = smoothed[: lowest + 1] >= start - FALLEN * (start - smoothed[lowest])
+    lower = float(rates[np.flatnonzero(waiting)[-1] + 1])
     upper = float(rates[lowest])
     suggestion = min(max(math.sqrt(steepest * upper / 10), lower), upper)
     return LRFind(rates.tolist(), losses.tolist(), smoothed.tolist(), suggestion, lower, upper)
@@ -137,8 +157,12 @@ def write_plot(found: LRFind, path: Path, title: str) -> None:
     figure = go.Figure(layout={"title": title, "template": "plotly_white", "hovermode": "x"})
     figure.add_scatter(x=found.lrs, y=found.losses, name="loss", mode="lines", line={"color": "#b8c4d0", "width": 1})
     figure.add_scatter(x=found.lrs, y=found.smoothed, name="smoothed", mode="lines", line={"color": "#1f5fa8", "width": 2})
-    figure.add_vrect(x0=found.lower, x1=found.upper, fillcolor="#1f5fa8", opacity=0.08, line_width=0)
+    figure.add_vrect(x0=found.lower, x1=found.top, fillcolor="#1f5fa8", opacity=0.08, line_width=0)
     figure.add_vline(x=found.suggestion, line={"color": "#c2410c", "dash": "dash"})
+    figure.add_annotation(
+        x=math.log10(found.lower), y=0, yref="paper", xanchor="left", yanchor="bottom", font={"color": "#1f5fa8"},
+        text=f"bounds {found.lower:.2g} .. {found.top:.2g}", showarrow=False,
+    )  # fmt: skip
     figure.add_annotation(
         x=math.log10(found.suggestion), y=1, yref="paper", text=f"suggestion {found.suggestion:.2g}", showarrow=False,
         xanchor="left", font={"color": "#c2410c"},

@@ -2,6 +2,7 @@
 
 import copy
 import math
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,16 +29,25 @@ class Best:
 class State:
     """Model, optimiser, average, position, sums since the last validation, history, best weights.
 
+    `batch` is the number of images a step; `head` has the names of the parameters that may learn alone at first.
     `tensors()` and `facts()` are the state as tensors and as JSON; `load` takes both. The model's tensors are updated in place.
     """
 
-    def __init__(self, model: nn.Module, config: TrainConfig) -> None:
+    def __init__(self, model: nn.Module, config: TrainConfig, *, batch: int | None = None, head: Collection[str] = ()) -> None:
         self.model = model.train()
-        self.frozen = optimizers.freeze(model, config.rates)
-        self.base_rate = config.lr or optimizers.default_rate(config.optimizer, config.batch_size, model)
+        self.frozen = optimizers.freeze(model, config.rates, config.bias_rate)
+        images = batch or config.batch(optimizers.REFERENCE_BATCH)
+        self.base_rate = optimizers.default_rate(config.optimizer, images, model, lr=config.lr, scaling=config.scaling)
         self.optimizer = optimizers.build(config.optimizer, model, **{**config.to_json(), "lr": self.base_rate})
+        self.head_first = config.head_first
+        self.trunk = [parameter for name, parameter in model.named_parameters() if parameter.requires_grad and name not in head]
+        if not config.head_first:
+            self.trunk = []
+        elif not any(parameter.requires_grad and name in head for name, parameter in model.named_parameters()):
+            raise UsageError("head_first needs a last layer that learns; its parameters have requires_grad=False, or a rate of 0")
         self.ema = Ema(model, config.ema) if config.ema else None
         self.step = 0
+        self.gathered = 0  # batches since the last update
         self.halvings = 0
         self.history: list[dict[str, Any]] = []
         self.best: Best | None = None
@@ -53,10 +63,30 @@ class State:
         optimizers.set_rate(self.optimizer, rate)
         return rate
 
+    def stage(self, total: int) -> None:
+        """Let the head alone learn in its share of the training, and everything after it."""
+        learns = self.step >= self.head_first * total
+        if self.trunk and self.trunk[0].requires_grad != learns:
+            for parameter in self.trunk:
+                parameter.requires_grad_(learns)
+
+    def gather(self, batches: int, last: bool) -> bool:
+        """A gradient has come: whether it is time for an update, from `batches` on. Then the gradients become their mean."""
+        self.gathered += 1
+        if self.gathered < batches and not last:
+            return False
+        if self.gathered > 1:
+            torch._foreach_div_([p.grad for p in self._trained() if p.grad is not None], float(self.gathered))
+        self.gathered = 0
+        return True
+
     def thaw(self) -> None:
-        """Give the parameters that a rate of 0 froze their gradients back: freezing is the training's, not the network's."""
-        for parameter in self.frozen:
+        """Give the parameters that were frozen their gradients back, and take the optimiser's hooks off: both are the
+        training's, not the network's.
+        """
+        for parameter in (*self.frozen, *self.trunk):
             parameter.requires_grad_(True)
+        optimizers.release(self.optimizer)
 
     def count(self, loss: Tensor, score: Tensor, images: int) -> None:
         """A step was made. Sums stay on the device: reading one would wait for it."""
@@ -113,6 +143,8 @@ class State:
             for name, value in self.optimizer.state[parameter].items():
                 if isinstance(value, Tensor):
                     found[f"optimizer.{i}.{name}"] = value
+            if self.gathered and parameter.grad is not None:
+                found[f"gathered.{i}"] = parameter.grad
         return {**found, "loss_sum": self.loss_sum, "score_sum": self.score_sum}
 
     def facts(self) -> dict[str, Any]:
@@ -120,7 +152,7 @@ class State:
         best = {"score": self.best.score, "loss": self.best.loss, "step": self.best.step} if self.best else None
         return {
             "step": self.step, "halvings": self.halvings, "images": self.images, "history": self.history, "best": best,
-            "worse": self.worse, "stopped_early": self.stopped_early,
+            "worse": self.worse, "stopped_early": self.stopped_early, "gathered": self.gathered,
         }  # fmt: skip
 
     def snapshot(self) -> tuple[Tensors, dict[str, Any]]:
@@ -142,6 +174,7 @@ class State:
         self.step, self.halvings, self.images = facts["step"], facts["halvings"], facts["images"]
         self.history, self.worse = copy.deepcopy(facts["history"]), facts["worse"]
         self.stopped_early = facts["stopped_early"]
+        self.gathered = facts.get("gathered", 0)
         self.best = Best(**facts["best"], weights=under("best.", tensors)) if facts["best"] else None
 
     def _load_optimizer(self, tensors: Tensors) -> None:
@@ -150,10 +183,10 @@ class State:
         for key, tensor in under("optimizer.", tensors).items():
             number, _, name = key.partition(".")
             parameter = trained[int(number)]
-            if tensor.shape == parameter.shape:
-                # In the memory layout of the weight, whatever the layout it was stored in.
-                tensor = torch.empty_like(parameter).copy_(tensor)
-            self.optimizer.state[parameter][name] = tensor.detach().clone()
+            self.optimizer.state[parameter][name] = placed(tensor, parameter)
+        self.optimizer.zero_grad()
+        for number, tensor in under("gathered.", tensors).items():
+            trained[int(number)].grad = placed(tensor, trained[int(number)])
 
     def _trained(self) -> list[nn.Parameter]:
         return [parameter for group in self.optimizer.param_groups for parameter in group["params"]]
@@ -162,3 +195,13 @@ class State:
 def under(prefix: str, tensors: Tensors) -> Tensors:
     """The tensors whose names begin with `prefix`, without it."""
     return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
+
+
+def placed(tensor: Tensor, parameter: nn.Parameter) -> Tensor:
+    """A copy that lies as the parameter does: on its device, and in its memory layout where the shapes agree.
+
+    Counters stay on the CPU, where the optimisers keep them.
+    """
+    if tensor.shape == parameter.shape:
+        return torch.empty_like(parameter, requires_grad=False).copy_(tensor.detach())
+    return tensor.detach().clone() if tensor.ndim == 0 else tensor.detach().clone().to(parameter.device)

@@ -185,4 +185,5 @@ def test_lr_find(danlu: Callable[..., Any]) -> None:
     assert danlu("lr-find", "resnet8", "digits", "--out", "plot.png").exit_code == 2
     people = danlu(*words[:-2])
     assert "suggestion" in people.stdout
+    assert "--schedule 'triangular(low=" in people.stdout
     assert not Path("runs").exists()

@@ -4,7 +4,7 @@ import math
 
 import pytest
 import torch
-from torch import nn
+from torch import fx, nn
 
 import danlu
 from danlu.errors import UsageError
@@ -93,7 +93,9 @@ def test_the_share_of_the_plain_logit_falls_with_the_steps_and_is_stored() -> No
         assert float(default.plain_share()) == pytest.approx(share, rel=0.02)
 
 
-@pytest.mark.parametrize("name", ["resnet20", "vgg11(width=0.125) | fit_input(size=32)", "mobilenet_v1(width=0.25) | fit_input(size=32)"])
+@pytest.mark.parametrize(
+    "name", ["resnet20", "vgg11(width=0.125) | fit_input(size=32)", "mobilenet_v1(width=0.25) | fit_input(size=32)"]
+)
 def test_a_net_gets_the_head_and_gives_it_back(name: str) -> None:
     torch.manual_seed(0)
     net = danlu.create(name, num_classes=5).eval()
@@ -141,3 +143,15 @@ def test_it_says_what_it_is_and_refuses_what_it_cannot_be() -> None:
         large_margin_head(large_margin_head(nn.Linear(2, 2)))
     with pytest.raises(UsageError, match="this one has several"):
         large_margin_head(danlu.create("googlenet(width=0.25, aux=True)", num_classes=3))
+
+
+def test_it_is_a_linear_layer_to_whoever_traces_or_exports_it_and_runs_in_low_precision() -> None:
+    torch.manual_seed(0)
+    net, x = nn.Sequential(nn.Flatten(), LargeMarginLinear(12, 3)).eval(), torch.randn(4, 3, 2, 2)
+    assert torch.equal(fx.symbolic_trace(net)(x), net(x))
+    exported = torch.export.export(net, (x,), dynamic_shapes=({0: torch.export.Dim("batch", min=1, max=64)},))
+    assert torch.allclose(exported.module()(x[:3]), net(x[:3]))
+    exact = net.train()(x)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        low = net(x)
+    assert torch.allclose(low.float(), exact, atol=0.15)

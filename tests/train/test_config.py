@@ -10,14 +10,14 @@ def test_all_errors_at_once() -> None:
     with pytest.raises(UsageError) as caught:
         TrainConfig(
             epochs=3, seconds=5.0, batch_size=0, optimizer="adamm", schedule="cosin", lr=-1, momentum=1.0, precision="fp16",
-            milestones=(0.7, 0.5), alpha=2, augment="flip", gamma=0,
+            milestones=(0.7, 0.5), alpha=2, augment="flop", gamma=0,
         )  # fmt: skip
     text = str(caught.value)
     assert text.startswith("11 training settings are wrong")
     for part in (
         "exactly one of epochs, seconds and steps must be set, got epochs=3, seconds=5.0", "batch_size must be", "milestones",
         "did you mean adam", "did you mean cosine", "lr must be above 0", "momentum must be from 0 and below 1, got 1.0",
-        "precision 'fp16'", "alpha must be from 0 to 1", "augment 'flip'", "gamma",
+        "precision 'fp16'", "alpha must be from 0 to 1", "augmentation 'flop'", "gamma",
     ):  # fmt: skip
         assert part in text, part
 

@@ -13,6 +13,7 @@ from danlu.data import Source
 from danlu.errors import DanluError, UsageError
 from danlu.train import TrainConfig, fit, lr_find
 from danlu.train.lr_find import read, smooth, write_plot
+from danlu.train.schedules import factor
 
 Make = Callable[..., nn.Sequential]
 
@@ -86,6 +87,38 @@ def test_plot_is_one_file_without_a_network(tmp_path: Path) -> None:
     text = (tmp_path / "plot.html").read_text()
     assert "a net on some data" in text
     assert f"suggestion {found.suggestion:.2g}" in text
+    assert f"bounds {found.lower:.2g} .. {found.top:.2g}" in text
     assert not re.search(r"<(script|link)[^>]+(src|href)=", text)
     with pytest.raises(UsageError, match=r"\.html"):
         write_plot(found, tmp_path / "plot.png", "")
+
+
+def test_dips_before_the_fall_are_not_its_beginning() -> None:
+    rates, losses = curve(1e-3, 3e-2)
+    clean = read(rates, losses).lower
+    dip = losses - 0.5 * np.exp(-((np.log10(rates) + 5) ** 2) / 0.02)  # at 1e-5, deeper than a tenth of the fall
+    assert read(rates, dip).lower == pytest.approx(clean)
+
+
+def test_the_bounds_make_a_cyclical_training(digits: Source, net: Make) -> None:
+    settings = {"batch_size": 64, "precision": "fp32", "memory_format": "nchw"}
+    found = lr_find(net(), digits, TrainConfig(steps=60, **settings), steps=60)
+    cyclical = found.settings(cyclical=True)
+    assert found.to_json()["cyclical"] == cyclical
+    assert cyclical["lr"] == pytest.approx(min(found.upper, 3 * found.suggestion), rel=0.05)
+    config = TrainConfig(steps=80, **settings, **cyclical)
+    rates = [cyclical["lr"] * factor(config.schedule, step, 80) for step in range(80)]
+    assert min(rates) == pytest.approx(found.lower, rel=0.1)
+    assert max(rates) == pytest.approx(found.top, rel=0.05)
+    assert found.lower < found.suggestion <= found.top <= found.upper
+    cycled, low = (fit(net(), digits, c).best_accuracy for c in (config, TrainConfig(steps=80, **settings, lr=found.lower)))
+    assert cycled > max(low, 0.8)
+    assert TrainConfig(steps=1, **found.settings()).lr == pytest.approx(found.suggestion, rel=0.05)
+
+
+@pytest.mark.parametrize("settings", [{"optimizer": "kfac"}, {"optimizer": "adabound"}, {"batch_size": "all"}])
+def test_other_optimizers_and_all_images(settings: dict, few: Source, net: Make) -> None:
+    model = net()
+    found = lr_find(model, few, TrainConfig(**{"steps": 40, "batch_size": 32, "augment": "none", **settings}), steps=40)
+    assert found.lower < found.suggestion <= found.upper
+    assert not any(module._forward_hooks for module in model.modules())

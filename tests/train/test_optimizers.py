@@ -5,8 +5,11 @@ import torch
 from torch import nn
 
 from danlu.errors import UsageError
-from danlu.train import optimizers
-from danlu.train.optimizers import build, default_rate, groups_of
+from danlu.train import TrainConfig
+from danlu.train.optimizers import SCALINGS, build, default_rate, freeze, groups_of, multipliers
+from danlu.train.optimizers.adabound import AdaBound
+from danlu.train.optimizers.adafactor import Adafactor
+from danlu.train.state import State
 
 OPTIONS = {"momentum": 0.9, "nesterov": True}
 
@@ -72,12 +75,44 @@ def test_default_rates_grow_with_the_batch() -> None:
     assert default_rate("sgd", 128, plain) < default_rate("sgd", 128, normed)
 
 
-@pytest.mark.parametrize("name", optimizers.names())
-def test_every_optimizer_descends(name: str) -> None:
-    net = one_weight()
-    optimizer = build(name, net, lr=0.05, weight_decay=0.0, **OPTIONS)
-    for _ in range(50):
-        (net.weight**2).sum().backward()
-        optimizer.step()
-        optimizer.zero_grad()
-    assert abs(float(net.weight.detach())) < 1.0
+def test_scaling_with_the_batch() -> None:
+    net = nn.Sequential(nn.Linear(2, 2), nn.BatchNorm1d(2))
+    at = {scaling: default_rate("adam", 512, net, scaling=scaling) / 1e-3 for scaling in SCALINGS}
+    assert at == pytest.approx({"auto": 2, "linear": 4, "sqrt": 2, "none": 1})
+    # A rate that is given is that of 128 images, unless nothing is said of scaling.
+    given = {scaling: default_rate("sgd", 512, net, lr=0.3, scaling=scaling) for scaling in SCALINGS}
+    assert given == pytest.approx({"auto": 0.3, "linear": 1.2, "sqrt": 0.6, "none": 0.3})
+    assert default_rate("sgd(lr=0.3)", 512, net) == pytest.approx(0.3)
+    assert State(net, TrainConfig(steps=1, lr=0.1, batch_size=32, scaling="linear")).base_rate == pytest.approx(0.025)
+    with pytest.raises(UsageError, match="did you mean linear"):
+        TrainConfig(steps=1, scaling="linea")
+
+
+def test_settings_of_a_training_are_not_options_of_an_optimizer() -> None:
+    # gamma, clip and the like exist in both, and mean something else.
+    settings = TrainConfig(steps=1, gamma=0.5, clip=0.0).to_json()
+    optimizer = build("adabound", nn.Linear(2, 2), **{**settings, "lr": 0.1})
+    assert isinstance(optimizer, AdaBound)
+    assert optimizer.gamma == 1e-3
+    factored = build("adafactor", nn.Linear(2, 2), **{**settings, "lr": 0.1})
+    assert isinstance(factored, Adafactor)
+    assert factored.clip == 1.0
+
+
+def test_biases_at_twice_the_rate_as_in_caffe() -> None:
+    net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Flatten(), nn.Linear(16, 2))
+    got = multipliers(net, {"3.*": 10}, bias_rate=2.0)
+    assert got == {"0.weight": 1, "0.bias": 2, "1.weight": 1, "1.bias": 1, "3.weight": 10, "3.bias": 20}
+    placed = {id(p): (group["rate"], group["weight_decay"]) for group in groups_of(net, 0.1, {}, 2.0) for p in group["params"]}
+    assert placed[id(net[0].bias)] == (2, 0)
+    assert placed[id(net[0].weight)] == (1, 0.1)
+    assert freeze(net, {}, bias_rate=0.0) == [net[0].bias, net[3].bias]
+
+
+def test_adafactor_keeps_rows_and_columns() -> None:
+    net = nn.Linear(50, 40, bias=False)
+    optimizer = build("adafactor", net, lr=0.01, weight_decay=0.0)
+    net(torch.ones(2, 50)).sum().backward()
+    optimizer.step()
+    state = optimizer.state[net.weight]
+    assert sum(tensor.numel() for tensor in state.values() if tensor.ndim) == 50 + 40  # of 2,000

@@ -1,14 +1,14 @@
 """Schedules against torch's own, Caffe's formulas and the values they gave in published runs."""
 
 import math
+from collections.abc import Callable
 
 import pytest
 import torch
 from torch.optim import lr_scheduler
 
 from danlu.errors import UsageError
-from danlu.train import schedules
-from danlu.train.schedules import factor, warmup_steps
+from danlu.train.schedules import factor, growing, never_falls, schedules, warmup_steps
 
 TOTAL = 60
 
@@ -86,13 +86,105 @@ def test_warmup_is_at_most_half() -> None:
     assert warmup_steps(0.05, 1) == 0
 
 
-@pytest.mark.parametrize("name", schedules.names())
-def test_every_schedule_stays_within_one(name: str) -> None:
-    options = {"period": 0.3, "gamma": 0.1, "milestones": (0.5, 0.75), "power": 1.0}
-    for total in (1, 2, 7, 100):
-        rates = [factor(name, step, total, warmup=0.1, **options) for step in range(total)]
-        assert all(0 <= rate <= 1 for rate in rates), (total, rates)
-        assert max(rates) > 0.9 or name == "one_cycle"
+@pytest.mark.parametrize(
+    ("text", "formula"),
+    [
+        # Caffe's own parameters, an iteration at a time, as its solver computes them.
+        ("fixed", lambda i: 1.0),
+        ("step(period=10000, gamma=0.1)", lambda i: 0.1 ** (i // 10000)),
+        ("multistep(milestones=(10000, 30000, 60000), gamma=0.5)", lambda i: 0.5 ** ((i >= 10000) + (i >= 30000) + (i >= 60000))),
+        ("exp(gamma=0.9999)", lambda i: 0.9999**i),
+        ("inv(gamma=0.001, power=0.75)", lambda i: (1 + 0.001 * i) ** -0.75),
+        ("poly(power=2)", lambda i: (1 - i / 100_000) ** 2),
+        ("sigmoid(gamma=-0.0005, stepsize=50000)", lambda i: 1 / (1 + math.exp(0.0005 * (i - 50000)))),
+    ],
+)
+def test_caffe(text: str, formula: Callable[[int], float]) -> None:
+    for i in (0, 1, 9_999, 10_000, 29_999, 30_000, 45_000, 60_000, 99_999):
+        assert factor(text, i, 100_000) == pytest.approx(formula(i), rel=1e-9), i
+
+
+def test_policies_without_a_gamma_fit_the_length() -> None:
+    for i in (0, 17, 500, 999):
+        # As over 100,000 iterations with gamma 0.9999 and 0.001: a hundred of those are one here.
+        assert factor("exp", i, 1000) == pytest.approx(factor("exp(gamma=0.9999)", 100 * i, 100_000), rel=1e-3)
+        assert factor("inv", i, 1000) == pytest.approx(factor("inv(gamma=0.001)", 100 * i, 100_000))
+        assert factor("inverse", i, 1000, power=0.75) == pytest.approx(factor("inv", i, 1000))
+        assert factor("constant", i, 1000) == factor("fixed", i, 1000)
+
+
+def test_a_sigmoid_of_caffe_rises_and_that_is_said() -> None:
+    # Caffe's gamma is positive; only below 0 does the rate fall.
+    said = never_falls("sigmoid(gamma=0.02, stepsize=500)", 1000)
+    assert said is not None
+    assert "ends at 100 %" in said
+    assert "cosine" in said
+    assert never_falls("sigmoid(gamma=-0.02, stepsize=500)", 1000) is None
+    assert never_falls("exp(gamma=0.9999)", 1000) is not None  # gone a tenth of its way
+    assert never_falls("constant", 9) is None  # too short to say anything
+
+
+@pytest.mark.parametrize(
+    ("text", "mode", "options"),
+    [
+        ("triangular(low=0.2, stepsize=6)", "triangular", {}),
+        ("triangular2(low=0.2, stepsize=6)", "triangular2", {}),
+        ("exp_range(low=0.2, stepsize=6, gamma=0.97)", "exp_range", {"gamma": 0.97}),
+    ],
+)
+def test_cyclical_rates_equal_torch(text: str, mode: str, options: dict) -> None:
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
+    scheduler = lr_scheduler.CyclicLR(
+        optimizer, base_lr=0.2, max_lr=1.0, step_size_up=6, mode=mode, cycle_momentum=False, **options
+    )  # fmt: skip
+    expected = []
+    for _ in range(TOTAL):
+        expected.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        scheduler.step()
+    # A warm-up would be climbed twice: cyclical rates have their own.
+    assert [factor(text, step, TOTAL, warmup=0.5) for step in range(TOTAL)] == pytest.approx(expected, rel=1e-6)
+
+
+def test_four_triangles_end_where_they_began() -> None:
+    rates = [factor("triangular(low=0.25)", step, 80) for step in range(80)]
+    assert [i for i, rate in enumerate(rates) if rate == pytest.approx(1)] == [10, 30, 50, 70]
+    assert [i for i, rate in enumerate(rates) if rate == pytest.approx(0.25)] == [0, 20, 40, 60]
+    halves = [factor("triangular2(low=0.2)", step, 80) for step in (10, 30, 50, 70)]
+    assert halves == pytest.approx([1.0, 0.6, 0.4, 0.3])
+    assert factor("exp_range(low=0)", 70, 80) == pytest.approx(0.1 ** (70 / 80))
+
+
+@pytest.mark.parametrize(("t_0", "t_mult"), [(7, 1), (4, 2), (2, 3), (1, 2)])
+def test_sgdr_equals_torch(t_0: int, t_mult: int) -> None:
+    expected = torch_rates(lr_scheduler.CosineAnnealingWarmRestarts, T_0=t_0, T_mult=t_mult, eta_min=0.1)
+    # 1 is the whole training, as any length up to 1 is a share: one step is written as its share.
+    first = t_0 if t_0 > 1 else 1 / TOTAL
+    rates = [factor(f"sgdr(t_0={first}, t_mult={t_mult}, low=0.1)", step, TOTAL) for step in range(TOTAL)]
+    assert rates == pytest.approx(expected, rel=1e-5)
+
+
+def test_sgdr_fills_the_training_with_whole_descents() -> None:
+    for total in (70, 100, 777):
+        rates = [factor("sgdr", step, total) for step in range(total)]
+        restarts = [i for i in range(1, total) if rates[i] > rates[i - 1]]
+        assert [i / total for i in restarts] == pytest.approx([1 / 7, 3 / 7], abs=1.5 / total)
+        assert rates[-1] < 0.01
+
+
+@pytest.mark.parametrize("text", ["step(gamma=0.2)", "cosine", "multistep(gamma=0.25)", "exp"])
+def test_a_growing_batch_has_the_noise_of_a_falling_rate(text: str) -> None:
+    options = {"period": 0.25, "gamma": 0.1, "milestones": (0.3, 0.6), "power": 1.0, "warmup": 0.1}
+    for step in range(500):
+        falling = factor(text, step, 500, **options)
+        rate, batches = growing(text, step, 500, 30, **options)
+        if step < 50:
+            assert (rate, batches) == (falling, 1)  # the warm-up is one of the rate
+            continue
+        assert batches == min(max(round(1 / falling), 1) if falling > 1e-9 else 30, 30)
+        assert rate == pytest.approx(1.0 if falling >= 1 / 30 else 30 * falling)
+        # Within what rounding to whole batches costs: 1 for 1.5, and 2 for 1.5.
+        assert 0.66 <= (rate / batches) / falling <= 1.5 or falling < 1e-12
 
 
 def test_unknown_schedule_names_the_nearest() -> None:

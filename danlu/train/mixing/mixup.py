@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from ...errors import UsageError
+from ._draws import beta
 from ._registry import Mixing, mixings
 
 
@@ -22,9 +23,7 @@ def mixup(*, alpha: float = 0.2) -> Mixing:
         raise UsageError(f"mixup: alpha must be above 0, got {alpha}")
 
     def mix(x: Tensor, targets: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        # Beta(a, a) as a ratio of two gamma draws, which torch draws from a generator of ours.
-        draws = torch._standard_gamma(torch.full((2,), alpha), generator=generator)
-        share = float(draws[0] / draws.sum()) if float(draws.sum()) > 0 else 1.0
+        share = beta(alpha, generator)
         other = torch.randperm(len(x), generator=generator).to(x.device)
         return share * x + (1 - share) * x[other], share * targets + (1 - share) * targets[other]
 
