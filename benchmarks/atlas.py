@@ -11,8 +11,8 @@ Parameters and MACs are counted; latency is the exported file's in onnxruntime, 
 training steps in batches of 32, one thread. Times are taken by `--only time`, on a quiet machine, each beside ResNet-20 in one
 interleaved run, so that a slow hour slows both: `times_resnet20` is the median of the ratios.
 
-Each net writes its results when they are there, in --work; a second call goes on with what is missing, cheapest first. The whole
-takes a night on two cores; `--minutes` stops after the net that runs then.
+Each net writes its results when they are there, in --work; a second call goes on with what is missing, cheapest first. By the
+measured speeds the whole takes about 40 hours of one core, two nights on two; `--minutes` stops after the net that runs then.
 """
 
 import argparse
