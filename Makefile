@@ -1,5 +1,6 @@
 PYTHON ?= python3
 BIN := .venv/bin
+CHAINS ?= 1000
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo test chains lint format clean
@@ -38,7 +39,7 @@ test: lint
 
 # A thousand random chains of structure edits on random nets.
 chains: .venv/installed-dev
-	DANLU_CHAINS=1000 OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 tests/edits/test_chains.py
+	DANLU_CHAINS=$(CHAINS) OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 tests/edits/test_chains.py
 
 format: .venv/installed-dev
 	$(BIN)/ruff check --fix .

@@ -49,18 +49,18 @@ def shorten(model: nn.Module, *, stage: int, by: int = 1, skip: Collection[str] 
             items = list(chain._modules.items())
             before = count_params(new)
             rechain(chain, items[: unit.first] + items[unit.last + 1 :])
-            _keep_what_was_computed(chain)
+            _keep_what_was_computed(new)
             said = ", ".join(brief(model.get_submodule(name)) for name in unit.names)
             price = Price(params=count_params(new) - before, like=tuple((name, -1) for name in unit.names))
             changed.append(Change(unit.names[-1], said, "gone", price))
     return Outcome(new, changed[::-1], kept, (count_params(model), count_params(new)))
 
 
-def _keep_what_was_computed(chain: nn.Module) -> None:
-    """Activations of a chain no longer work in place: one that now follows another would take from that its own output, which
+def _keep_what_was_computed(net: nn.Module) -> None:
+    """Activations no longer work in place: one that now follows another would take from that its own output, which
     the gradient needs."""
     module: Any
-    for module in chain.modules():
+    for module in net.modules():
         if getattr(module, "inplace", False):
             module.inplace = False
 
