@@ -62,8 +62,8 @@ def factorize_kernel(
 
         new = built(layer, make, lambda new: _gains(new, gain_of(layer), between))
         # Places of the output in the place of pixels: what the layer costs for each of them, and what the new ones would.
-        cost, stride = _price(layer, new), layer.stride[0] * layer.stride[1]
-        if cost.output + stride * cost.input >= 0:
+        (down, across), cost = layer.stride, _price(layer, new)
+        if cost.output + across * cost.tall + down * across * cost.input >= 0:
             return Keep(f"its kernel {'x'.join(map(str, layer.kernel_size))} at stride {layer.stride[0]} would not get cheaper")
         return new
 
@@ -86,11 +86,10 @@ def _gains(new: nn.Module, gain: float, between: str) -> dict[nn.Conv2d, float]:
 
 
 def _price(old: Any, new: nn.Module) -> Price:
-    """Each step costs its weights at every pixel that it gives. Stacked steps shrink the map evenly.
+    """Each step costs its weights at every pixel that it gives: a column before a row H' W. Stacked steps shrink the map evenly.
 
-    With s the stride and d = H - H' = W - W' what a layer of stride 1 takes from the map (d = 0 at a stride), the map between a
-    column and a row has H' W = (H W / s + s H' W' - d^2) / 2 pixels, that after a share t of a stack
-    (1 - t) H W + t s^2 H' W' - t (1 - t) d^2.
+    With s the stride and d = H - H' = W - W' what a layer of stride 1 takes from the map (d = 0 at a stride), the map after a
+    share t of a stack has (1 - t) H W + t s^2 H' W' - t (1 - t) d^2 pixels.
     """
     down, across = old.stride
     steps = [step for step in new.children() if isinstance(step, nn.Conv2d)]
@@ -99,8 +98,7 @@ def _price(old: Any, new: nn.Module) -> Price:
     price = Price(params=price_of(new).params - price_of(old).params, output=weights[-1] - old.weight.numel())
     for i, weight in enumerate(weights[:-1], 1):
         if isinstance(new, AsymmetricConv2d):
-            half = Fraction(weight, 2)
-            price += Price(input=half / down, output=half * across, fixed=-half * lost)
+            price += Price(tall=weight)
         else:
             t = Fraction(i, len(steps))
             price += Price(input=weight * (1 - t), output=weight * t * down * across, fixed=-weight * t * (1 - t) * lost)

@@ -7,7 +7,6 @@ Source: Jin, Dundar and Culurciello 2014, https://arxiv.org/abs/1412.5474. Card:
 """
 
 from collections.abc import Collection
-from fractions import Fraction
 from typing import Any
 
 from torch import nn
@@ -15,7 +14,7 @@ from torch import nn
 from ..errors import UsageError
 from ..nn import FlattenedConv2d
 from ._dense_convs import DenseConvs
-from ._fresh import arguments, built, gain_of, shrinkage, why_not
+from ._fresh import arguments, built, gain_of, why_not
 from ._registry import edits
 from .price import Price, price_of
 from .surgery import Keep, Outcome, replace
@@ -48,8 +47,8 @@ def flatten_conv(model: nn.Module, *, stages: int = 1, skip: Collection[str] = (
             return Keep(reason)
 
         new = built(layer, lambda: _flattened(layer, stages), lambda new: _gains(new, gain_of(layer)))
-        cost, stride = _price(layer, new), layer.stride[0] * layer.stride[1]
-        if cost.output + stride * cost.input >= 0:
+        (down, across), cost = layer.stride, _price(layer, new)
+        if cost.output + across * cost.tall + down * across * cost.input >= 0:
             return Keep(f"its kernel {kernel} at stride {layer.stride[0]} would not get cheaper")
         return new
 
@@ -77,16 +76,11 @@ def _gains(new: nn.Module, gain: float) -> dict[nn.Conv2d, float]:
 
 
 def _price(old: Any, new: nn.Module) -> Price:
-    """The lateral step works at every pixel of the input, the first vertical one on H' x W pixels, all others at the output.
-
-    H' W = (H W / s + s H' W' - d^2) / 2, with s the stride and d = H - H' = W - W' at stride 1, d = 0 at a stride.
-    """
-    down, across = old.stride
+    """The lateral step works at every pixel of the input, the first vertical one on H' x W pixels, all others at the output."""
     lateral, vertical, *others = (step.weight.numel() for step in new.modules() if isinstance(step, nn.Conv2d))
-    half = Fraction(vertical, 2)
     return Price(
         params=price_of(new).params - price_of(old).params,
-        input=lateral + half / down,
-        output=half * across + sum(others) - old.weight.numel(),
-        fixed=-half * shrinkage(old),
+        input=lateral,
+        tall=vertical,
+        output=sum(others) - old.weight.numel(),
     )

@@ -1,6 +1,6 @@
 """What an edit says it changes in parameters and MACs, as closed formulas, before anything is built or measured.
 
-    MACs of a layer = output * H'W' + halved * ceil(H'/2) ceil(W'/2) + input * HW + fixed
+    MACs of a layer = output * H'W' + halved * ceil(H'/2) ceil(W'/2) + tall * H'W + input * HW + fixed
                       + pairs * (HW)^2 + output_pairs * (H'W')^2 + halved_pairs * H'W' ceil(H'/2) ceil(W'/2)
 
 for an input map of H x W and an output map of H' x W': a convolution costs C_out C_in / groups k_h k_w at each pixel of its
@@ -13,7 +13,7 @@ import copy
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
 from fractions import Fraction
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -33,6 +33,7 @@ class Price:
 
     output   MACs for each pixel of the output map
     halved   MACs for each pixel of a map half as high and wide as the output, rounded up
+    tall     MACs for each pixel of a map as high as the output and as wide as the input: between a column and a row
     input    MACs for each pixel of the input map
     pairs    MACs for each pair of pixels of the input map; output_pairs: of the output map; halved_pairs: of a pixel of the
              output map and one of the map half as high and wide
@@ -46,6 +47,7 @@ class Price:
     params: int = 0
     output: Number = 0
     halved: Number = 0
+    tall: Number = 0
     input: Number = 0
     pairs: Number = 0
     output_pairs: Number = 0
@@ -83,11 +85,6 @@ def price_of(module: nn.Module) -> Price:
     return price
 
 
-def total(prices: Iterable[Price]) -> Price:
-    """The sum of prices."""
-    return sum(prices, Price())
-
-
 def predict(model: nn.Module, outcome: "Outcome", shape: Sequence[int]) -> tuple[int, int]:
     """(change of parameters, change of MACs of one image) that the changes of `outcome` promise for inputs [C, H, W].
 
@@ -98,8 +95,8 @@ def predict(model: nn.Module, outcome: "Outcome", shape: Sequence[int]) -> tuple
     calls = _maps(model, prices, shape)
     macs: Number = 0
     for name, price in prices.items():
-        for into, out, half in calls[name]:
-            macs += price.output * out + price.halved * half + price.input * into + price.fixed
+        for into, out, half, tall in calls[name]:
+            macs += price.output * out + price.halved * half + price.tall * tall + price.input * into + price.fixed
             macs += price.pairs * into * into + price.output_pairs * out * out + price.halved_pairs * out * half
     likes = [pair for price in prices.values() for pair in price.like]
     if likes:
@@ -111,22 +108,34 @@ def predict(model: nn.Module, outcome: "Outcome", shape: Sequence[int]) -> tuple
     return sum(price.params for price in prices.values()), round(macs)
 
 
-def _maps(model: nn.Module, names: Iterable[str], shape: Sequence[int]) -> dict[str, list[tuple[int, int, int]]]:
-    """For each named module: pixels of its input, of its output, and of its output at half the size, at each of its calls."""
+class Maps(NamedTuple):
+    """Pixels of a module's input and output, of its output at half the size, and of a map as high as the output, as wide as the
+    input."""
+
+    into: int
+    out: int
+    half: int
+    tall: int
+
+
+def _maps(model: nn.Module, names: Iterable[str], shape: Sequence[int]) -> dict[str, list[Maps]]:
+    """The maps of each named module, at each of its calls."""
     try:
         return _recorded(copy.deepcopy(model).to("meta"), names, shape)
     except FORWARD_ERRORS:  # a forward that branches on values needs some
         return _recorded(copy.deepcopy(model), names, shape)
 
 
-def _recorded(net: nn.Module, names: Iterable[str], shape: Sequence[int]) -> dict[str, list[tuple[int, int, int]]]:
-    calls: dict[str, list[tuple[int, int, int]]] = {name: [] for name in names}
+def _recorded(net: nn.Module, names: Iterable[str], shape: Sequence[int]) -> dict[str, list[Maps]]:
+    calls: dict[str, list[Maps]] = {name: [] for name in names}
 
     def hook(name: str) -> Any:
         def record(module: nn.Module, args: Any, output: Any) -> None:
             into, out = first_tensor(args), first_tensor(output)
             if into is not None and out is not None:
-                calls[name].append((_pixels(module, into), _pixels(module, out), _pixels(module, _halved(out))))
+                tall = len(out) * out.shape[2] * into.shape[3] if out.dim() == into.dim() == 4 else 0
+                found = Maps(_pixels(module, into), _pixels(module, out), _pixels(module, _halved(out)), tall)
+                calls[name].append(found)
 
         return record
 

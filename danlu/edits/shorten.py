@@ -8,7 +8,6 @@ a residual net survives the loss of a unit, a plain one does not. Card: shorten.
 
 import copy
 from collections.abc import Collection
-from typing import Any
 
 from torch import nn
 
@@ -17,7 +16,7 @@ from ._registry import edits
 from ._stages import ExitsStay, rechain, units_of
 from ._units import Unit
 from .price import Price
-from .surgery import Change, Outcome, brief, count_params
+from .surgery import Change, Outcome, brief, count_params, keep_what_was_computed
 
 
 @edits(exact=False, needs=(), reduces=("params", "macs", "latency", "size"), paper="arxiv:1605.06431", first=True)
@@ -49,20 +48,12 @@ def shorten(model: nn.Module, *, stage: int, by: int = 1, skip: Collection[str] 
             items = list(chain._modules.items())
             before = count_params(new)
             rechain(chain, items[: unit.first] + items[unit.last + 1 :])
-            _keep_what_was_computed(new)
             said = ", ".join(brief(model.get_submodule(name)) for name in unit.names)
             price = Price(params=count_params(new) - before, like=tuple((name, -1) for name in unit.names))
             changed.append(Change(unit.names[-1], said, "gone", price))
+    if changed:
+        keep_what_was_computed(new)
     return Outcome(new, changed[::-1], kept, (count_params(model), count_params(new)))
-
-
-def _keep_what_was_computed(net: nn.Module) -> None:
-    """Activations no longer work in place: one that now follows another would take from that its own output, which
-    the gradient needs."""
-    module: Any
-    for module in net.modules():
-        if getattr(module, "inplace", False):
-            module.inplace = False
 
 
 def _is_all(model: nn.Module, unit: Unit, can_go: list[Unit]) -> bool:

@@ -3,6 +3,7 @@
 import copy
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import nn
@@ -98,6 +99,14 @@ def check_skip(model: nn.Module, skip: Collection[str]) -> None:
 def is_skipped(name: str, skip: Collection[str]) -> bool:
     """Whether `name`, or a module that it lies in, is named in `skip`."""
     return any(name == entry or name.startswith(entry + ".") for entry in skip)
+
+
+def keep_what_was_computed(net: Any) -> None:
+    """Let no activation of the net work in place, in place: one that now follows another would take from it its own output, which
+    the gradient needs. For edits that take away, or put in, what lies between two activations."""
+    for module in net.modules():
+        if getattr(module, "inplace", False):
+            module.inplace = False
 
 
 def replace(

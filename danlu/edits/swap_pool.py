@@ -27,7 +27,7 @@ from ._owner import owner, unusual
 from ._registry import edits
 from ._trace import evaluating, trace
 from .price import Price, price_of
-from .surgery import Keep, Outcome, brief, replace
+from .surgery import Keep, Outcome, brief, keep_what_was_computed, replace
 
 To = Literal["max", "mean", "conv", "lp", "mixed", "drawn", "gated", "stochastic", "weighted_max", "detail_preserving"]
 LOCAL: tuple[type[nn.Module], ...] = (nn.MaxPool2d, nn.AvgPool2d, nn.LPPool2d, Pool2d)
@@ -90,6 +90,8 @@ def swap_pool(model: nn.Module, *, to: To, strided: bool = False, skip: Collecti
 
     kinds = (*LOCAL, *GLOBAL, nn.Conv2d) if strided else (*LOCAL, *GLOBAL)
     outcome = replace(model, kinds, decide, skip, lambda _, new: prices[new])
+    if to == "conv" and outcome.changed:
+        keep_what_was_computed(outcome.model)  # each new convolution ends in an activation, and another may follow
     outcome.changed = [
         dataclasses.replace(change, after=_say(outcome.model.get_submodule(change.name))) for change in outcome.changed
     ]
