@@ -41,7 +41,8 @@ def build_atlas(
     results = load_measured(measured)
     pages = [*nets(), *all_edits(), *all_layers()]
     for kind in ("net", "edit", "layer"):
-        shutil.rmtree(folder / kind, ignore_errors=True)
+        if (folder / kind).is_dir():
+            shutil.rmtree(folder / kind)
     for name, parts in ASSETS.items():
         write_text(folder / "assets" / name, "".join(_asset(part) for part in parts))
     write_text(folder / "assets" / "plotly.js", plotly_js())

@@ -19,9 +19,9 @@ Source: two random factors: Clark 1973, https://doi.org/10.1016/S0022-5371(73)80
 https://doi.org/10.2307/3002019; moderated variances: Smyth 2004, https://doi.org/10.2202/1544-6115.1027; Holm 1979,
 https://www.jstor.org/stable/4615733.
 Differs: v is never drawn down, and u is at least what the rest accounts for, MS_rest / N: seeds that happen to agree do not
-prove that they must. Seeds are not paired in v. All three err towards "not told apart". In simulations with no differences the
-chance of a wrong "real" is 1 to 7 % a table at 2 to 5 seeds, and up to 14 % at 2 or 3 where some settings scatter 15 times as
-much as others.
+prove that they must. Seeds are not paired in v. All three err towards "not told apart". What that comes to is
+simulated by `benchmarks/significance.py`: a wrong "real" in up to 4 % of tables, and up to 10 % with 2 or 3 seeds where some
+settings scatter 15 times as much as others.
 """
 
 from collections.abc import Hashable, Mapping, Sequence

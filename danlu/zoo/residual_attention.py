@@ -18,43 +18,12 @@ from torch.nn import functional as F
 from ._init import initialised
 from ._knobs import scaled
 from ._registry import models
+from .preact_resnet import PreactBottleneck
 
 PAPER = "arxiv:1704.06904"
 INPUT = (3, 224, 224)
 SMALLEST = (3, 32, 32)
-EXPANSION = 4
-
-
-class Unit(nn.Module):
-    """Pre-activation bottleneck: 1x1, 3x3 and 1x1, each behind batch norm and ReLU, added to the input.
-
-    Where the shape changes, the shortcut is a 1x1 convolution of the normed input.
-
-    Shape: [B, in_channels, H, W] -> [B, 4 * channels, ceil(H / stride), ceil(W / stride)]
-    """
-
-    def __init__(self, in_channels: int, channels: int, *, stride: int = 1) -> None:
-        super().__init__()
-        out_channels = EXPANSION * channels
-        self.bn1 = nn.BatchNorm2d(in_channels)
-        self.relu1 = nn.ReLU(inplace=True)
-        self.conv1 = nn.Conv2d(in_channels, channels, 1, bias=False)
-        self.bn2 = nn.BatchNorm2d(channels)
-        self.relu2 = nn.ReLU(inplace=True)
-        self.conv2 = nn.Conv2d(channels, channels, 3, stride=stride, padding=1, bias=False)
-        self.bn3 = nn.BatchNorm2d(channels)
-        self.relu3 = nn.ReLU(inplace=True)
-        self.conv3 = nn.Conv2d(channels, out_channels, 1, bias=False)
-        changes = stride != 1 or in_channels != out_channels
-        self.shortcut = nn.Conv2d(in_channels, out_channels, 1, stride=stride, bias=False) if changes else None
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Shape: [B, in_channels, H, W] -> [B, 4 * channels, ceil(H / stride), ceil(W / stride)]."""
-        y = self.relu1(self.bn1(x))
-        shortcut = x if self.shortcut is None else self.shortcut(y)
-        y = self.relu2(self.bn2(self.conv1(y)))
-        y = self.relu3(self.bn3(self.conv2(y)))
-        return shortcut + self.conv3(y)
+EXPANSION = PreactBottleneck.expansion
 
 
 class Hourglass(nn.Module):
@@ -66,10 +35,10 @@ class Hourglass(nn.Module):
     def __init__(self, channels: int, levels: int) -> None:
         super().__init__()
         self.pool = nn.MaxPool2d(3, stride=2, ceil_mode=True)
-        self.down = Unit(EXPANSION * channels, channels)
-        self.skip = Unit(EXPANSION * channels, channels) if levels > 1 else None
+        self.down = PreactBottleneck(EXPANSION * channels, channels)
+        self.skip = PreactBottleneck(EXPANSION * channels, channels) if levels > 1 else None
         self.inner = Hourglass(channels, levels - 1) if levels > 1 else None
-        self.up = Unit(EXPANSION * channels, channels)
+        self.up = PreactBottleneck(EXPANSION * channels, channels)
 
     def forward(self, x: Tensor) -> Tensor:
         """Shape: [B, 4 * channels, H, W] -> the same."""
@@ -88,8 +57,8 @@ class AttentionModule(nn.Module):
     def __init__(self, channels: int, levels: int) -> None:
         super().__init__()
         outer = EXPANSION * channels
-        self.first = Unit(outer, channels)
-        self.trunk = nn.Sequential(Unit(outer, channels), Unit(outer, channels))
+        self.first = PreactBottleneck(outer, channels)
+        self.trunk = nn.Sequential(PreactBottleneck(outer, channels), PreactBottleneck(outer, channels))
         self.mask = nn.Sequential(
             OrderedDict(
                 hourglass=Hourglass(channels, levels),
@@ -102,7 +71,7 @@ class AttentionModule(nn.Module):
                 gate=nn.Sigmoid(),
             )
         )
-        self.last = Unit(outer, channels)
+        self.last = PreactBottleneck(outer, channels)
 
     def forward(self, x: Tensor) -> Tensor:
         """Shape: [B, 4 * channels, H, W] -> the same."""
@@ -124,13 +93,15 @@ def residual_attention_56(*, in_channels: int = 3, num_classes: int = 1000, widt
     )
     for i, (published, levels) in enumerate(((64, 3), (128, 2), (256, 1)), 1):
         inner = scaled(published, width)
-        unit = Unit(channels, inner, stride=1 if i == 1 else 2)
+        unit = PreactBottleneck(channels, inner, stride=1 if i == 1 else 2)
         parts[f"stage{i}"] = nn.Sequential(unit, AttentionModule(inner, levels))
         channels = EXPANSION * inner
     inner = scaled(512, width)
     last = EXPANSION * inner
     parts.update(
-        stage4=nn.Sequential(Unit(channels, inner, stride=2), Unit(last, inner), Unit(last, inner)),
+        stage4=nn.Sequential(
+            PreactBottleneck(channels, inner, stride=2), PreactBottleneck(last, inner), PreactBottleneck(last, inner)
+        ),
         bn2=nn.BatchNorm2d(last),
         relu2=nn.ReLU(inplace=True),
         avgpool=nn.AdaptiveAvgPool2d(1),

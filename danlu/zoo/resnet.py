@@ -5,6 +5,7 @@ Differs: the stride of a bottleneck sits on its 3x3 layer, not on its first 1x1 
 """
 
 from collections import OrderedDict
+from typing import Protocol
 
 from torch import Tensor, nn
 
@@ -83,7 +84,16 @@ class Bottleneck(nn.Module):
         return self.relu3(y + shortcut)
 
 
-def stage(block: type[BasicBlock | Bottleneck], count: int, in_channels: int, channels: int, stride: int) -> nn.Sequential:
+class Block(Protocol):
+    """What a stage is made of: `expansion` times as many channels come out as it is named by."""
+
+    expansion: int
+
+    def __call__(self, in_channels: int, channels: int, *, stride: int = 1, downsample: nn.Module | None = None) -> nn.Module:
+        """A block with its shortcut."""
+
+
+def stage(block: Block, count: int, in_channels: int, channels: int, stride: int) -> nn.Sequential:
     """`count` blocks; the first has the stride, and a 1x1 convolution as shortcut where the shape changes."""
     out_channels = channels * block.expansion
     changes = stride != 1 or in_channels != out_channels
@@ -92,9 +102,7 @@ def stage(block: type[BasicBlock | Bottleneck], count: int, in_channels: int, ch
     return nn.Sequential(first, *(block(out_channels, channels) for _ in range(count - 1)))
 
 
-def resnet(
-    block: type[BasicBlock | Bottleneck], counts: tuple[int, int, int, int], *, in_channels: int, num_classes: int, width: float
-) -> nn.Sequential:
+def resnet(block: Block, counts: tuple[int, int, int, int], *, in_channels: int, num_classes: int, width: float) -> nn.Sequential:
     """Stem, four stages of `counts` blocks with 64, 128, 256 and 512 published channels, mean of each map, classifier."""
     channels = scaled(64, width)
     parts: OrderedDict[str, nn.Module] = OrderedDict(

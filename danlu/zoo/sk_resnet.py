@@ -7,14 +7,12 @@ cost no more than a plain ResNet.
 """
 
 import math
-from collections import OrderedDict
 
 from torch import Tensor, nn
 
 from ..nn import SelectiveKernel
-from ._init import initialised
-from ._knobs import scaled
 from ._registry import models
+from .resnet import resnet
 
 PAPER = "arxiv:1903.06586"
 INPUT = (3, 224, 224)
@@ -29,12 +27,12 @@ class SKBasicBlock(nn.Module):
 
     expansion = 1
 
-    def __init__(self, in_channels: int, channels: int, *, stride: int = 1) -> None:
+    def __init__(self, in_channels: int, channels: int, *, stride: int = 1, downsample: nn.Module | None = None) -> None:
         super().__init__()
         self.sk = SelectiveKernel(in_channels, channels, stride=stride, reduction=8, least=16, split=True)
         self.conv2 = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
         self.bn2 = nn.BatchNorm2d(channels)
-        self.downsample = projection(in_channels, channels, stride)
+        self.downsample = downsample
         self.relu = nn.ReLU(inplace=True)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -52,7 +50,7 @@ class SKBottleneck(nn.Module):
 
     expansion = 4
 
-    def __init__(self, in_channels: int, channels: int, *, stride: int = 1) -> None:
+    def __init__(self, in_channels: int, channels: int, *, stride: int = 1, downsample: nn.Module | None = None) -> None:
         super().__init__()
         out_channels = channels * self.expansion
         sk = self.selective_kernel(channels, stride)
@@ -63,7 +61,7 @@ class SKBottleneck(nn.Module):
         self.sk = sk
         self.conv3 = nn.Conv2d(inner, out_channels, 1, bias=False)
         self.bn3 = nn.BatchNorm2d(out_channels)
-        self.downsample = projection(in_channels, out_channels, stride)
+        self.downsample = downsample
         self.relu3 = nn.ReLU(inplace=True)
 
     def selective_kernel(self, channels: int, stride: int) -> SelectiveKernel:
@@ -86,51 +84,19 @@ class SKNeXtBottleneck(SKBottleneck):
         return SelectiveKernel(2 * channels, 2 * channels, stride=stride, groups=math.gcd(32, 2 * channels), least=32)
 
 
-def projection(in_channels: int, out_channels: int, stride: int) -> nn.Module | None:
-    """The shortcut where the shape changes: 1x1 convolution and batch norm; None for the identity."""
-    if stride == 1 and in_channels == out_channels:
-        return None
-    return nn.Sequential(nn.Conv2d(in_channels, out_channels, 1, stride=stride, bias=False), nn.BatchNorm2d(out_channels))
-
-
-def sk_resnet(
-    block: type[SKBasicBlock | SKBottleneck],
-    counts: tuple[int, int, int, int],
-    *,
-    in_channels: int,
-    num_classes: int,
-    width: float,
-) -> nn.Sequential:
-    """Stem, four stages of `counts` blocks with 64, 128, 256 and 512 published channels, mean of each map, classifier."""
-    channels = scaled(64, width)
-    parts: OrderedDict[str, nn.Module] = OrderedDict(
-        conv1=nn.Conv2d(in_channels, channels, 7, stride=2, padding=3, bias=False),
-        bn1=nn.BatchNorm2d(channels),
-        relu=nn.ReLU(inplace=True),
-        maxpool=nn.MaxPool2d(3, stride=2, padding=1),
-    )
-    for i, (published, count) in enumerate(zip((64, 128, 256, 512), counts, strict=True), 1):
-        inner = scaled(published, width)
-        first = block(channels, inner, stride=1 if i == 1 else 2)
-        channels = inner * block.expansion
-        parts[f"layer{i}"] = nn.Sequential(first, *(block(channels, inner) for _ in range(count - 1)))
-    parts.update(avgpool=nn.AdaptiveAvgPool2d(1), flatten=nn.Flatten(), fc=nn.Linear(channels, num_classes))
-    return initialised(nn.Sequential(parts))
-
-
 @models(input=INPUT, smallest=SMALLEST, params=11_958_056, macs=1_814_337_536, year=2019, paper=PAPER)
 def skresnet18(*, in_channels: int = 3, num_classes: int = 1000, width: float = 1.0) -> nn.Sequential:
     """SK-ResNet-18: two basic blocks in each of four stages."""
-    return sk_resnet(SKBasicBlock, (2, 2, 2, 2), in_channels=in_channels, num_classes=num_classes, width=width)
+    return resnet(SKBasicBlock, (2, 2, 2, 2), in_channels=in_channels, num_classes=num_classes, width=width)
 
 
 @models(input=INPUT, smallest=SMALLEST, params=25_803_160, macs=4_089_422_336, year=2019, paper=PAPER)
 def skresnet50(*, in_channels: int = 3, num_classes: int = 1000, width: float = 1.0) -> nn.Sequential:
     """SK-ResNet-50: 3, 4, 6 and 3 bottlenecks."""
-    return sk_resnet(SKBottleneck, (3, 4, 6, 3), in_channels=in_channels, num_classes=num_classes, width=width)
+    return resnet(SKBottleneck, (3, 4, 6, 3), in_channels=in_channels, num_classes=num_classes, width=width)
 
 
 @models(input=INPUT, smallest=SMALLEST, params=27_479_784, macs=4_462_710_784, year=2019, paper=PAPER)
 def skresnext50_32x4d(*, in_channels: int = 3, num_classes: int = 1000, width: float = 1.0) -> nn.Sequential:
     """SKNet-50: bottlenecks with selective kernels of 32 groups."""
-    return sk_resnet(SKNeXtBottleneck, (3, 4, 6, 3), in_channels=in_channels, num_classes=num_classes, width=width)
+    return resnet(SKNeXtBottleneck, (3, 4, 6, 3), in_channels=in_channels, num_classes=num_classes, width=width)

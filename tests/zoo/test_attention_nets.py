@@ -7,9 +7,10 @@ import torch
 from torch import nn
 
 from danlu.deploy.quiet import quiet_export
-from danlu.nn import CBAM, NonLocal2d, SelectiveKernel, SqueezeExcitation
+from danlu.nn import CBAM, NonLocal2d, ProjectionShortcut, SelectiveKernel, SqueezeExcitation
 from danlu.zoo import models
-from danlu.zoo.residual_attention import AttentionModule, Hourglass, Unit
+from danlu.zoo.preact_resnet import PreactBottleneck
+from danlu.zoo.residual_attention import AttentionModule, Hourglass
 from danlu.zoo.sk_resnet import SKBottleneck
 
 OPEN = 1e4  # before a sigmoid: exactly 1
@@ -99,7 +100,7 @@ def test_non_local_blocks_follow_every_other_block_of_the_middle_stages() -> Non
 
 def test_a_block_of_sknet_with_one_branch_chosen_is_a_bottleneck() -> None:
     torch.manual_seed(0)
-    block = scattered(SKBottleneck(16, 16, stride=2))
+    block = scattered(SKBottleneck(16, 16, stride=2, downsample=ProjectionShortcut(16, 64, stride=2)))
     with torch.no_grad():
         block.sk.norm.weight.zero_()
         block.sk.norm.bias.fill_(1.0)
@@ -123,7 +124,7 @@ def test_an_hourglass_goes_down_by_its_levels_and_back_to_its_input() -> None:
     torch.manual_seed(0)
     glass = Hourglass(4, levels=3).eval()
     sides: list[tuple[int, int]] = []
-    for unit in (layer for layer in glass.modules() if isinstance(layer, Unit)):
+    for unit in (layer for layer in glass.modules() if isinstance(layer, PreactBottleneck)):
         unit.register_forward_hook(lambda _layer, _args, out: sides.append(tuple(out.shape[2:])))
     assert glass(torch.randn(1, 16, 56, 47)).shape == (1, 16, 56, 47)
     assert sides == [(28, 23), (28, 23), (14, 11), (14, 11), (7, 5), (7, 5), (14, 11), (28, 23)]
