@@ -144,13 +144,14 @@ def timed(recipe: str, source: Source, seconds: float) -> dict[str, Any]:
 
 
 def take_over(out: Path | None, work: Path, data: str) -> None:
-    """Put the results of an earlier `out` where --work lacks them: times always, accuracies of the same protocol and data."""
+    """Put the results of an earlier `out` where --work lacks them: times of this processor, accuracies of this protocol."""
     if not out or not out.exists():
         return
     earlier = json.loads(out.read_text())
+    here = earlier["machine"]["processor"] == environment()["processor"]
     same = earlier["protocol"] == PROTOCOL and earlier["data"] == data
     for row in earlier["rows"]:
-        for part, keys in [("time", TIMED)] + [("train", TRAINED)] * same:
+        for part, keys in [("time", TIMED)] * here + [("train", TRAINED)] * same:
             file = work / row["name"].replace(" | ", "-") / f"{part}.json"
             found = {key: row[key] for key in keys if key in row}
             if found and not file.exists():

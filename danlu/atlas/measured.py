@@ -13,6 +13,10 @@ NUMBERS = (
     "params", "macs", "accuracy", "val_accuracy", "train_seconds", "latency_ms", "times_resnet20", "onnx_bytes",
     "train_images_per_second",
 )  # fmt: skip
+# What the pages say of how they were measured.
+ABOUT = ("command", "date", "seed", "machine", "protocol")
+PROTOCOL = ("images", "val_images", "test_images", "epochs", "batch_size", "optimizer", "lr", "precision")
+MACHINE = ("processor", "cores", "versions")
 MOST_BYTES = 16_000_000
 
 
@@ -49,4 +53,10 @@ def load_measured(path: str | Path | None = None) -> Measured:
             if isinstance(number, bool) or not isinstance(number, int | float) or number < 0:
                 raise UsageError(f"{file}: {key} of {row['name']} must be a number of at least 0, got {number!r}")
     about = {key: item for key, item in value.items() if key != "rows"}
+    for part, keys in ((about, ABOUT), (about.get("protocol"), PROTOCOL), (about.get("machine"), MACHINE)):
+        missing = [key for key in keys if key not in part] if isinstance(part, dict) else keys
+        if missing:
+            raise UsageError(
+                f"{file} does not say its {', '.join(missing)}: it must tell how it was measured, as benchmarks/atlas.py does"
+            )
     return Measured({row["name"]: row for row in rows}, about)

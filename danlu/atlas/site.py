@@ -104,8 +104,13 @@ def _index(results: Measured) -> str:
         nets=tables.nets(found, rows), edits=tables.edits(all_edits(), rows), layers=tables.layers(all_layers()),
         lineage=Markup(lineage_map.draw({family: page.href for family, page in first.items()})),
         counts={"nets": len(found), "edits": len(all_edits()), "layers": len(all_layers())},
-        about=results.about, measured=sum("accuracy" in rows.get(page.name, {}) for page in found),
+        about=results.about, slack=_slack(results.about), measured=sum("accuracy" in rows.get(page.name, {}) for page in found),
     )  # fmt: skip
+
+
+def _slack(about: dict[str, Any]) -> str:
+    """Half of the widest 95 % interval that so many test images leave around an accuracy, in points."""
+    return f"{98 / about['protocol']['test_images'] ** 0.5:.1f}" if about else ""
 
 
 def _render(page: Page, results: Measured) -> str:

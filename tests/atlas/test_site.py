@@ -19,8 +19,12 @@ ROWS = [
     {"name": "resnet20 | se", "recipe": "resnet20 | se(reduction=8)", "params": 280000, "macs": 41000000, "accuracy": 0.52},
     {"name": "lenet5", "recipe": "lenet5(size=32)", "params": 62006, "macs": 651720, "accuracy": 0.4, "latency_ms": 0.1},
 ]
-PROTOCOL = {"images": 5000, "val_images": 500, "epochs": 4, "batch_size": 32, "optimizer": "adamw", "lr": 0.001}
-ABOUT = {"command": "python benchmarks/atlas.py", "date": "2026-01-01", "seed": 0, "machine": {"cpu": "a <cpu>", "torch": "2"}}
+PROTOCOL = {
+    "images": 5000, "val_images": 500, "test_images": 2500, "epochs": 4, "batch_size": 32, "optimizer": "adamw", "lr": 0.001,
+    "precision": "bf16",
+}  # fmt: skip
+MACHINE = {"processor": "a <cpu>", "cores": 7, "versions": {"torch": "2.x"}}
+ABOUT = {"command": "python benchmarks/atlas.py", "date": "2026-01-01", "seed": 0, "machine": MACHINE}
 
 
 class Links(HTMLParser):
@@ -101,6 +105,7 @@ def test_measured_results_are_shown_and_escaped(folder: Path) -> None:
     assert "+2.0" in index, "what an edit changes is told in points"
     assert "a &lt;cpu&gt;" in index
     assert "<cpu>" not in index
+    assert "±2.0 points" in index, "1.96 sqrt(0.25 / 2500)"
     figures = json.loads(re.search(r'<script type="application/json" id="figures">(.*?)</script>', index, re.S).group(1))
     front = figures["pareto"]["views"]["macs"]["data"][0]
     assert list(zip(front["x"], front["y"], strict=True)) == [(651720, 40.0), (40551040, 50.0)]
@@ -135,6 +140,9 @@ def test_it_is_written_again_but_into_no_other_folder(folder: Path, few: list[Pa
         ("{", "is not JSON"), ("[]", "no list of rows"), ('{"rows": [1]}', "no list of rows"), ("{}", "no list of rows"),
         ('{"rows": [{"name": "x", "accuracy": "high"}]}', "accuracy of x must be a number"),
         ('{"rows": [{"name": "x", "macs": -1}]}', "macs of x must be a number"),
+        ('{"rows": []}', "does not say its command, date"),
+        (json.dumps({**ABOUT, "protocol": {**PROTOCOL, "lr": 1}, "machine": {"cores": 2}, "rows": []}), "does not say its processor"),
+        (json.dumps({**ABOUT, "protocol": {"lr": 1}, "rows": []}), "does not say its images"),
     ],
 )  # fmt: skip
 def test_results_of_another_form_are_refused(text: str, said: str, tmp_path: Path) -> None:
