@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..errors import UsageError
-from ..nn import ActiveConv2d, DeformableConv2d
+from ..nn import ActiveConv2d, BilinearPool, CompactBilinearPool, DeformableConv2d
 from ._channels import ROOTS, Graph, Group, same_function, tensors
 from ._check import check_choice
 from ._masks import with_masks, without_masks
@@ -37,7 +37,8 @@ from .surgery import Change, Outcome, brief, check_skip, count_params
 Importance = Literal["l1", "l2", "bn", "taylor", "random"]
 Scope = Literal["global", "layer"]
 Batches = Callable[[], Iterator[tuple[Tensor, Tensor]]]
-SAMPLING = (ActiveConv2d, DeformableConv2d)  # torch-pruning takes the places that they look at for channels
+# torch-pruning takes the places that the former look at for channels, and numbers the products of the latter without end.
+NOT_FOLLOWED = (ActiveConv2d, DeformableConv2d, BilinearPool, CompactBilinearPool)
 MOST = 0.9  # of the channels of a layer, when layers compete
 TAYLOR_BATCHES = 8
 SCORES: dict[str, Callable[[], Any]] = {
@@ -82,8 +83,8 @@ def prune_channels(
     Never cut: the input and the output of the net, and channels that a shortcut fills up with zeros. The result is proved
     on noise to equal the net with those channels silenced; a group for which this fails is kept, with the reason.
 
-    Raises: UsageError for options out of range, encoded weights, active or deformable convolutions, or when the net does not
-    run on `example`.
+    Raises: UsageError for options out of range, encoded weights, active or deformable convolutions, bilinear pooling, when
+    the net does not run on `example`, and when its graph cannot be read.
     """
     check_choice("importance", importance, Importance)
     check_choice("scope", scope, Scope)
@@ -93,17 +94,22 @@ def prune_channels(
         raise UsageError('prune_channels(importance="taylor") needs batches: a callable that gives an iterator of (x, y)')
     check_skip(model, skip)
     for name, layer in model.named_modules():
-        if isinstance(layer, SAMPLING):
-            raise UsageError(f"prune_channels: it cannot follow channels through {name}, a {type(layer).__name__}")
+        if isinstance(layer, NOT_FOLLOWED):
+            raise UsageError(f"prune_channels: it cannot follow channels through {name} ({type(layer).__name__})")
     model, masked = without_masks(without_penalties(model), "prune_channels")
     example = example[:2]
     work = _working_copy(model, example)
     if importance == "taylor" and batches is not None:
         _gradients(work, batches)
-    graph = Graph(work, example)
+    try:
+        graph = Graph(work, example)
+        groups = graph.groups(skip)
+    except FORWARD_ERRORS as error:
+        what = str(error) or type(error).__name__
+        raise UsageError(f"prune_channels: torch-pruning cannot follow the channels of this net: {what}") from error
     kept: list[tuple[str, str]] = []
     candidates = []
-    for group in graph.groups(skip):
+    for group in groups:
         verdict: Candidate | str = group.keep or _rated(group, importance, seed, round_to)
         if isinstance(verdict, Candidate):
             candidates.append(verdict)

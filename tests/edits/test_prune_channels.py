@@ -322,6 +322,19 @@ def test_works_where_gradients_are_off(make_net: Callable[[str], nn.Module], x: 
     assert outcome.changed
 
 
+@pytest.mark.parametrize(
+    ("recipe", "said"),
+    [
+        ("active_resnet20(width=0.25)", r"\(ActiveConv2d\)"), ("deformable_resnet20(width=0.25)", r"\(DeformableConv2d\)"),
+        ("bilinear_cnn(width=0.0625) | fit_input(size=32)", r"\(BilinearPool\)"),
+        ("resnet_in_resnet(width=0.0625)", "torch-pruning cannot follow the channels of this net"),
+    ],
+)  # fmt: skip
+def test_nets_that_cannot_be_followed_are_refused(recipe: str, said: str) -> None:
+    with pytest.raises(UsageError, match=said):
+        prune_channels(create(recipe, num_classes=4, seed=0), example=torch.zeros(2, 3, 32, 32))
+
+
 def test_usage(make_net: Callable[[str], nn.Module], x: Tensor) -> None:
     net = make_net("plain")
     for wrong in ({"ratio": 0.0}, {"ratio": 1.0}, {"round_to": 0}):
