@@ -48,9 +48,13 @@ STEPS: dict[str, tuple[tuple[str, str], ...]] = {
     ),
     "fold_bn": tuple((net, "fold_bn") for net in NETS),
     "swap_activation": tuple(
-        ("resnet20", f"swap_activation(to={to!r})") for to in ("leaky_relu", "hardswish", "silu", "gelu", "mish", "prelu")
+        ("resnet20", f"swap_activation(to={to!r})")
+        for to in ("leaky_relu", "hardswish", "silu", "gelu", "mish", "prelu", "swish", "elish", "sinusoid")
     ),
-    "swap_norm": tuple(("resnet20", f"swap_norm(to={to!r})") for to in ("group", "layer", "instance", "none")),
+    "swap_norm": tuple(
+        ("resnet20", f"swap_norm(to={to!r})") for to in ("group", "layer", "instance", "none", "batch_renorm", "l1")
+    ),
+    "weight_norm": (("resnet20", "weight_norm"), ("resnet20", "swap_norm(to='none') | weight_norm")),
     "swap_pool": (
         *(
             ("vgg16_bn | fit_input(size=32)", f"swap_pool(to={to!r})")

@@ -1,12 +1,15 @@
-"""What a metric costs on a million predictions, against another way to compute it, turn by turn in one run.
+"""What every metric costs on a million predictions, against another way to compute it, turn by turn in one run.
 
     python benchmarks/metrics.py                       all, on one thread
     python benchmarks/metrics.py roc_auc mean_ap       these
     python benchmarks/metrics.py --out docs/results/metrics.json
 
 Times are the median of the rounds, with the fastest and slowest; the ratio is the median of the ratios of neighbouring runs. The
-other way is torchmetrics where it has the metric, else loops in Python. Loops run on 1/100 of the predictions, and 100 times
-their time is what is shown: an estimate, marked with ~. Both ways are held to the same value before they are timed.
+other way is torchmetrics where it has the metric, else loops in Python, or none. Loops run on 1/100 of the predictions, and 100
+times their time is what is shown: an estimate, marked with ~. Both ways are held to the same value before they are timed.
+
+A million is that of pixels for images, of the pairs that the kernel MMD compares, and of the numbers that sliced Wasserstein
+sorts.
 """
 
 import argparse
@@ -19,6 +22,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from torchmetrics.functional import classification as over
+from torchmetrics.functional.image import peak_signal_noise_ratio
 from torchmetrics.image.kid import poly_mmd
 
 from danlu.files import write_json
@@ -35,8 +39,8 @@ class Case:
 
     size: str
     ours: Callable[[], float]
-    other: Callable[[], float]
-    against: str
+    other: Callable[[], float] | None = None
+    against: str = "-"
     part: Callable[[], float] | None = None  # ours on what the loop judges
 
 
@@ -51,10 +55,15 @@ def cases(n: int) -> dict[str, Case]:
     found, objects = boxes(n)
     few, wanted = boxes(n // SHARE)
     features, real = torch.randn(n, 8, generator=draws), torch.randn(n, 8, generator=draws) + 0.1
-    heap, other_heap = torch.randn(2000, 64, generator=draws).double(), torch.randn(2000, 64, generator=draws).double()
+    many = max(int(n**0.5), 2)  # of the kernel MMD, which compares all with all
+    heap, other_heap = torch.randn(many, 64, generator=draws).double(), torch.randn(many, 64, generator=draws).double()
     pixels = torch.randint(0, 10, (16, 250, n // 4000), generator=draws)
     guess = torch.where(torch.rand(pixels.shape, generator=draws) < 0.8, pixels, 0)
-    shares = scores.softmax(1)
+    shares, true_shares = scores.softmax(1), scores.roll(1, 1).softmax(1)
+    side = max(int((n / 16) ** 0.5), 1)
+    images = torch.rand(16, 1, side, side, generator=draws)
+    spoiled = (images + 0.05 * torch.randn(images.shape, generator=draws)).clamp(0, 1)
+    samples = max(n // 128, 2)  # of sliced Wasserstein, along 128 directions
     run = {entry.name: entry.build for entry in metrics}
     part = slice(n // SHARE)
 
@@ -69,8 +78,23 @@ def cases(n: int) -> dict[str, Case]:
     def pairs(name: str, theirs: Callable[..., torch.Tensor]) -> Case:
         return Case(f"{n:,} scores", lambda: run[name](chance, true), lambda: float(theirs(chance, true.int())), "torchmetrics")
 
+    def counted(name: str, among: bool) -> Case:
+        return Case(
+            f"{n:,} scores", lambda: run[name](chance, true),
+            lambda: rate(chance[part].tolist(), true[part].tolist(), among, name == "frr"), "loop",
+            lambda: run[name](chance[part], true[part]),
+        )  # fmt: skip
+
+    def picture(name: str, other: Callable[[], float] | None = None) -> Case:
+        judge = (lambda: run[name](images)) if name == "cpbd" else (lambda: run[name](spoiled, images))
+        return Case(f"{images.numel():,} pixels", judge, other, "torchmetrics" if other else "-")
+
     return {
         "accuracy": classes("accuracy"),
+        "zero_one": Case(
+            f"{n:,} of 10 classes", lambda: run["zero_one"](answers, labels),
+            lambda: 1 - float(over.multiclass_accuracy(answers, labels, num_classes=10, average="micro")), "torchmetrics",
+        ),
         "precision": classes("precision"),
         "recall": classes("recall"),
         "f1": classes("f1_score"),
@@ -84,10 +108,13 @@ def cases(n: int) -> dict[str, Case]:
             f"{n:,} scores", lambda: run["tar_at_far"](chance, true),
             lambda: float(over.binary_sensitivity_at_specificity(chance, true.int(), min_specificity=0.999)[0]), "torchmetrics",
         ),
-        "far": Case(
-            f"{n:,} scores", lambda: run["far"](chance, true),
-            lambda: rate(chance[part].tolist(), true[part].tolist()), "loop",
-            lambda: run["far"](chance[part], true[part]),
+        "tar": counted("tar", True),
+        "frr": counted("frr", True),
+        "far": counted("far", False),
+        "average_precision": Case(
+            f"{n:,} scores", lambda: run["average_precision"](chance, true),
+            lambda: ranking(chance[part].tolist(), true[part].tolist()), "loop",
+            lambda: run["average_precision"](chance[part], true[part]),
         ),
         "mean_ap": Case(
             f"{n:,} boxes, {len(objects):,} objects", lambda: run["mean_ap"](found, objects),
@@ -102,19 +129,31 @@ def cases(n: int) -> dict[str, Case]:
             lambda: inception(shares[part].tolist()), "loop",
             lambda: run["inception_score"](shares[part]),
         ),
+        "mode_score": Case(
+            f"{n:,} and {n:,} x 10 chances", lambda: run["mode_score"](shares, true_shares),
+            lambda: modes(shares[part].tolist(), true_shares[part].tolist()), "loop",
+            lambda: run["mode_score"](shares[part], true_shares[part]),
+        ),
         "wasserstein": Case(
             f"{n:,} and {n:,} numbers", lambda: run["wasserstein"](features[:, 0], real[:, 0]),
             lambda: work(features[part, 0].tolist(), real[part, 0].tolist()), "loop",
             lambda: run["wasserstein"](features[part, 0], real[part, 0]),
+        ),
+        "sliced_wasserstein": Case(
+            f"{samples:,} and {samples:,} x 8 features, 128 directions",
+            lambda: run["sliced_wasserstein"](features[:samples], real[:samples]),
         ),
         "frechet": Case(
             f"{n:,} and {n:,} x 8 features", lambda: run["frechet"](features, real),
             lambda: product(features.double(), real.double()), "eigenvalues of C1 C2",
         ),
         "kernel_mmd": Case(
-            "2,000 and 2,000 x 64 features", lambda: run["kernel_mmd"](heap, other_heap, kernel="polynomial", unbiased=True),
+            f"{many:,} and {many:,} x 64 features",
+            lambda: run["kernel_mmd"](heap, other_heap, kernel="polynomial", unbiased=True),
             lambda: float(poly_mmd(heap, other_heap)), "torchmetrics",
         ),
+        "psnr": picture("psnr", lambda: float(peak_signal_noise_ratio(spoiled, images, data_range=1.0, dim=(1, 2, 3)))),
+        **{name: picture(name) for name in ("snr", "ssim", "ms_ssim", "cpbd")},
     }  # fmt: skip
 
 
@@ -129,14 +168,28 @@ def boxes(n: int) -> tuple[np.ndarray, np.ndarray]:
     return np.column_stack([truths[of, :2], rng.permutation(n) / n, truths[of, 2:] + shift]), truths
 
 
-def rate(scores: list[float], truth: list[bool]) -> float:
-    """False accepts, counted."""
-    accepted = strangers = 0
+def rate(scores: list[float], truth: list[bool], among: bool, rejected: bool) -> float:
+    """The share of accepts, or of rejects, among the true or the false pairs, counted."""
+    accepted = pairs = 0
     for score, same in zip(scores, truth, strict=True):
-        if not same:
-            strangers += 1
+        if same == among:
+            pairs += 1
             accepted += score >= 0.5
-    return accepted / strangers
+    return 1 - accepted / pairs if rejected else accepted / pairs
+
+
+def ranking(scores: list[float], truth: list[bool]) -> float:
+    """Average precision of scores that are all different: the mean over the true ones of the best precision from there on."""
+    hits, precisions = 0, []
+    for rank, (_, same) in enumerate(sorted(zip(scores, truth, strict=True), reverse=True), 1):
+        if same:
+            hits += 1
+            precisions.append(hits / rank)
+    highest, area = 0.0, 0.0
+    for precision in reversed(precisions):
+        highest = max(highest, precision)
+        area += highest
+    return area / hits
 
 
 def devkit(found: np.ndarray, truths: np.ndarray) -> float:
@@ -176,6 +229,14 @@ def inception(rows: list[list[float]]) -> float:
     return float(np.exp(sum(p * (np.log(p) - q) for row in rows for p, q in zip(row, logs, strict=True)) / len(rows)))
 
 
+def modes(rows: list[list[float]], real: list[list[float]]) -> float:
+    """The mode score, row by row."""
+    made = [sum(column) / len(rows) for column in zip(*rows, strict=True)]
+    wanted = [sum(column) / len(real) for column in zip(*real, strict=True)]
+    apart = sum(p * np.log(p / q) for p, q in zip(made, wanted, strict=True))
+    return inception(rows) / float(np.exp(apart))
+
+
 def work(x: list[float], y: list[float]) -> float:
     """The distance of two heaps of one size, sample by sample."""
     return sum(abs(a - b) for a, b in zip(sorted(x), sorted(y), strict=True)) / len(x)
@@ -197,15 +258,24 @@ def seconds(call: Callable[[], float]) -> float:
 
 def measure(case: Case, rounds: int) -> dict[str, object]:
     """Times and ratio of one case; the two take turns."""
+    about = {"size": case.size, "against": case.against, "estimated": case.part is not None}
+    if case.other is None:
+        mine = [seconds(case.ours) for _ in range(rounds)]
+        return {
+            **about,
+            "seconds": statistics.median(mine),
+            "range": [min(mine), max(mine)],
+            "other_seconds": None,
+            "ratio": None,
+        }
     part = case.part or case.ours
     if not np.isclose(part(), case.other(), rtol=1e-3):
         raise SystemExit(f"not the same value: {part()} and {case.other()}")
     scale = SHARE if case.part else 1
     turns = [(seconds(case.ours), scale * seconds(case.other)) for _ in range(rounds)]
-    mine, theirs = zip(*turns, strict=True)
+    mine, theirs = map(list, zip(*turns, strict=True))
     return {
-        "size": case.size, "against": case.against, "estimated": case.part is not None,
-        "seconds": statistics.median(mine), "range": [min(mine), max(mine)],
+        **about, "seconds": statistics.median(mine), "range": [min(mine), max(mine)],
         "other_seconds": statistics.median(theirs), "ratio": statistics.median(b / a for a, b in turns),
     }  # fmt: skip
 
@@ -229,10 +299,8 @@ def main() -> None:
     for name, row in found.items():
         low, high = row["range"]  # type: ignore[misc]
         about = "~" if row["estimated"] else ""
-        print(
-            f"| {name} | {row['size']} | {row['seconds']:.3f} | {low:.3f} .. {high:.3f} | {row['against']} "
-            f"| {about}{row['other_seconds']:.3f} | {about}{row['ratio']:.1f} |"
-        )
+        other = f"{about}{row['other_seconds']:.3f} | {about}{row['ratio']:.1f}" if row["ratio"] else "- | -"
+        print(f"| {name} | {row['size']} | {row['seconds']:.3f} | {low:.3f} .. {high:.3f} | {row['against']} | {other} |")
     if options.out:
         write_json(options.out, {
             "command": f"python benchmarks/metrics.py --rounds {options.rounds}", "date": time.strftime("%Y-%m-%d"),

@@ -2,14 +2,16 @@
 
     python benchmarks/optimizers.py --out docs/results/optimizers.json
 
-Only the update is timed: the gradients are there, drawn once. K-FAC looks at the layers in the forward and the backward pass,
-so for it whole training steps are timed as well, on 128 random images of 3x32x32, against those of the same Adam; its numbers
-are means over a whole turn of looks and inversions.
+First only the update is timed: the gradients are there, drawn once. K-FAC's holds two matrix products for each layer, which no
+other update has, and looks at the layers in the forward and the backward pass. So for it whole training steps are timed as well
+(forward, backward, update), of ResNet-20 and LeNet-5 on 128 random images of 32x32, against those of the same Adam. All
+numbers are means over turns of 20 steps: four looks and one inversion.
 
 All take turns, round by round, so that a machine that changes its speed does so for all; a ratio is the median over the rounds.
 """
 
 import argparse
+import shlex
 import statistics
 import time
 from collections.abc import Callable
@@ -28,21 +30,23 @@ OWN = ("adabound", "adafactor", "kfac")
 LR, DECAY = 1e-4, 5e-4
 BATCH = 128
 TURN = 20  # updates of K-FAC between two inversions
+CHANNELS = {"resnet20": 3, "lenet5": 1}
 
 
 class Bench:
-    """A ResNet-20 with one optimiser; torch's Adam where there is no name."""
+    """A net with one optimiser; torch's Adam where there is no name."""
 
-    def __init__(self, name: str | None) -> None:
+    def __init__(self, name: str | None, net: str = "resnet20") -> None:
         torch.manual_seed(0)
-        self.net = create("resnet20", num_classes=10, seed=0).train()
+        channels = CHANNELS[net]
+        self.net = create(net, num_classes=10, in_channels=channels, seed=0).train()
         settings = {"lr": LR, "weight_decay": DECAY, "momentum": 0.9, "nesterov": True}
         if name is None:
             groups = groups_of(self.net, DECAY)
             self.optimizer: torch.optim.Optimizer = torch.optim.Adam(groups, lr=LR, foreach=True)
         else:
             self.optimizer = build(name, self.net, **settings)
-        self.x, self.y = torch.randn(BATCH, 3, 32, 32), torch.randint(10, (BATCH,))
+        self.x, self.y = torch.randn(BATCH, channels, 32, 32), torch.randint(10, (BATCH,))
         self.train(1)
         for parameter in self.net.parameters():
             parameter.grad = 1e-3 * torch.randn_like(parameter)
@@ -92,23 +96,28 @@ def show(rows: list[dict[str, Any]], own: tuple[str, ...]) -> None:
 def main() -> None:
     """Race the updates, then the training steps of K-FAC."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("names", nargs="*", help="optimisers whose updates race; all without")
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--updates", type=int, default=TURN, help="updates a turn; a multiple of 20 for K-FAC's inversions")
     parser.add_argument("--out", type=Path, help="write the result as JSON")
     options = parser.parse_args()
-    names = optimizers.names()
+    names = options.names or optimizers.names()
     benches = {"torch Adam": Bench(None), **{name: Bench(name) for name in names}}
     turns = {name: (lambda bench=bench: bench.update(options.updates)) for name, bench in benches.items()}
     updates = race(turns, "torch Adam", options.rounds)
     print(f"one update of ResNet-20, {torch.get_num_threads()} threads, {options.rounds} rounds of {options.updates}")
     show(updates, OWN)
-    pair = {name: (lambda bench=benches[name]: bench.train(TURN)) for name in ("torch Adam", "kfac")}
-    steps = race(pair, "torch Adam", max(3, options.rounds // 5))
-    print(f"one training step of ResNet-20 on {BATCH} images")
-    show(steps, OWN)
+    steps = {}
+    for net in CHANNELS:
+        pair = {"torch Adam": Bench(None, net), "kfac": Bench("kfac", net)}
+        trains = {name: (lambda bench=bench: bench.train(TURN)) for name, bench in pair.items()}
+        steps[net] = race(trains, "torch Adam", max(3, options.rounds // 5))
+        print(f"one training step of {net} on {BATCH} images")
+        show(steps[net], OWN)
     if options.out:
         write_json(options.out, {
-            "command": f"python benchmarks/optimizers.py --rounds {options.rounds} --updates {options.updates}",
+            "command": shlex.join(["python", "benchmarks/optimizers.py", *options.names, "--rounds", str(options.rounds),
+                                   "--updates", str(options.updates)]),
             "date": time.strftime("%Y-%m-%d"), "machine": environment(), "threads": torch.get_num_threads(),
             "updates": updates, "training_steps": steps,
         })  # fmt: skip

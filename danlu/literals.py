@@ -29,7 +29,7 @@ def fits(value: Any, hint: Any) -> bool:
         return isinstance(value, int) and not isinstance(value, bool)
     if hint in (None, NoneType):
         return value is None
-    return isinstance(value, hint)
+    return isinstance(hint, type) and isinstance(value, hint)
 
 
 def say(hint: Any) -> str:

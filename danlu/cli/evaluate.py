@@ -1,4 +1,4 @@
-"""danlu evaluate MODEL DATA: the scores of a trained network, in torch or as an exported file."""
+"""danlu evaluate MODEL... DATA: the scores of trained networks, in torch or as exported files, alone or together."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -10,14 +10,25 @@ from .common import Device, Json, Quiet, Seed, check_device, give, say, verb
 if TYPE_CHECKING:
     from ..data import Input, Source
     from ..train import Scores
+    from ..train.crops import Crops
+    from ..train.members import Member
 
 MOST_ROWS = 20
 
 
 def run(
-    model: Annotated[Path, typer.Argument(help="A run folder, a saved .safetensors, or an .onnx file.")],
+    models: Annotated[
+        list[Path], typer.Argument(help="Run folders, saved .safetensors, or .onnx files; several answer together.")
+    ],
     data: Annotated[str, typer.Argument(help="Folder or archive of class folders, CSV, IDX, .npz, or `digits`.")],
     split: Annotated[str, typer.Option(help="train, val or test.")] = "test",
+    crops: Annotated[int, typer.Option(help="Crops of each image: 5, 10, k*k, or 2*k*k with mirror images.")] = 1,
+    scale: Annotated[
+        float | None, typer.Option(help="Side of the image over that of the input, e.g. 1.15; 8/7 for several crops.")
+    ] = None,
+    whole: Annotated[
+        bool, typer.Option("--whole", help="Show the network the whole image at --scale, without cropping.")
+    ] = False,
     batch_size: Annotated[int, typer.Option(min=1, help="Images at once.")] = 256,
     threads: Annotated[
         int | None, typer.Option(min=1, help="Threads of onnxruntime; as many as torch uses if not given.")
@@ -28,14 +39,24 @@ def run(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Judge a model on a split: accuracy with its interval, loss, top-5, precision, recall, F1, calibration, confusion."""
+    """Judge a model on a split: accuracy with its interval, loss, top-5, precision, recall, F1, calibration, confusion.
+
+    Several models, or several crops of each image, are averaged by their probabilities, and compared with the first model alone.
+    """
     with verb():
         from ..data.layout import SPLITS
         from ..errors import unknown
+        from ..train.crops import Crops
 
         if split not in SPLITS:
             raise unknown("split", split, SPLITS)
+        how = Crops(crops, scale, whole)
         check_device(device)
+        if len(models) > 1 or not how.plain:
+            found = several(models, data, split, how, batch_size, threads, trust, seed, device, quiet)
+            give(found, as_json, lambda: show_several(found))
+            return
+        (model,) = models
         if model.suffix.lower() == ".onnx":
             source, scores, recipe = of_onnx(model, data, split, batch_size, threads, seed)
         else:
@@ -72,15 +93,62 @@ def of_onnx(
     return source, score_logits(logits, part.labels, source.classes), str(about["recipe"])
 
 
+def several(
+    models: list[Path], data: str, split: str, crops: "Crops", batch_size: int, threads: int | None, trust: bool, seed: int,
+    device: str, quiet: bool,
+) -> dict[str, Any]:  # fmt: skip
+    """Models and crops together, and each way alone, with what it costs."""
+    import torch
+
+    from ..train.ensemble import together
+
+    found = [member_of(model, threads, trust, device) for model in models]
+    source = images_for(data, found[0][0].input, found[0][2], models[0], seed)
+    for model, (_, _, classes) in zip(models, found, strict=True):
+        check_classes(classes, source, model)
+    members = [member for member, _, _ in found]
+    say(f"{source.name}, {split}: {len(getattr(source, split).labels):,} images, {len(models)} model(s), {crops} ...", quiet)
+    if crops.mirrored and not source.flip:
+        say("danlu: a mirror image of these classes may be of another class; --crops 5 or k*k leaves mirror images out")
+    rows = together(members, source, split=split, crops=crops, batch_size=batch_size)
+    size = members[0].input.size
+    return {
+        "models": [str(model) for model in models], "recipes": [recipe for _, recipe, _ in found], "data": data, "split": split,
+        "crops": crops.count, "image": list(crops.resized(size)), "input": list(crops.fed(size)),
+        "threads": threads or torch.get_num_threads(), "rows": [row.to_json() for row in rows], **rows[-1].scores.to_json(),
+    }  # fmt: skip
+
+
+def member_of(model: Path, threads: int | None, trust: bool, device: str) -> "tuple[Member, str, tuple[str, ...]]":
+    """A model with its recipe and its classes."""
+    from ..train.members import of_model, of_onnx
+
+    if model.suffix.lower() == ".onnx":
+        from ..deploy import read_metadata
+
+        about = read_metadata(model)
+        return of_onnx(model, threads), str(about["recipe"]), tuple(about["classes"])
+    from ..codec import load_saved
+
+    saved = load_saved(model, trust=trust)
+    return of_model(str(model), saved.model, saved.input, device), saved.recipe, saved.classes
+
+
 def images_for(data: str, input: "Input", classes: tuple[str, ...], model: Path, seed: int) -> "Source":
     """The images as the model takes them. Raises UsageError when their classes are not the model's."""
     from ..data import load_data
-    from ..errors import UsageError
 
     source = load_data(data, size=input.size, resize=input.resize, channels=input.channels, seed=seed)
+    check_classes(classes, source, model)
+    return source.with_input(input)
+
+
+def check_classes(classes: tuple[str, ...], source: "Source", model: Path) -> None:
+    """Raise UsageError when the classes of the images are not the model's."""
+    from ..errors import UsageError
+
     if source.classes != classes:
         raise UsageError(f"{model} knows the classes {list(classes)[:8]}, the data has {list(source.classes)[:8]}")
-    return source.with_input(input)
 
 
 def show(value: dict[str, Any]) -> None:
@@ -105,3 +173,23 @@ def show(value: dict[str, Any]) -> None:
     recall = {name: share for name, share in value["per_class_recall"].items() if share is not None}
     worst = sorted(recall, key=lambda name: recall[name])[:MOST_ROWS]
     console.print("hardest classes: " + ", ".join(f"{name} {100 * recall[name]:.1f} %" for name in worst[:5]), markup=False)
+
+
+def show_several(value: dict[str, Any]) -> None:
+    """Each way to judge: accuracy, what it gains over the first, what it costs."""
+    from rich.table import Table
+
+    from .listing import console
+
+    screen = console()
+    table = Table(title=f"{value['n']:,} images of {value['split']}", box=None, pad_edge=False)
+    table.add_column("", overflow="fold")
+    for column in ("accuracy %", "95 %", "gain in points", "ms", "times"):
+        table.add_column(column, justify="right", no_wrap=True)
+    for row in value["rows"]:
+        low, high = (100 * v for v in row["interval"])
+        gain = "" if row["difference"] is None else "{:+.2f} [{:+.1f}, {:+.1f}]".format(*(100 * v for v in row["difference"]))
+        cells = (f"{100 * row['accuracy']:.2f}", f"{low:.1f} .. {high:.1f}", gain, f"{row['ms']:.3g}", f"{row['times']:.2f}")
+        table.add_row(row["name"], *cells)
+    screen.print(table)
+    screen.print(f"Gain and times are over the first line; ms of a single image, {value['threads']} thread(s).", markup=False)

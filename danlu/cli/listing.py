@@ -26,6 +26,10 @@ KINDS: dict[str, tuple[str, tuple[str, ...]]] = {
     "mixings": ("danlu.train.mixing:mixings", ("paper",)),
     "augmentations": ("danlu.data.augment:augmentations", ("paper",)),
     "metrics": ("danlu.metrics:metrics", ("kind", "higher_is_better", "paper")),
+    "activations": ("danlu.nn.activations:activations", ("paper",)),
+    "norms": ("danlu.nn:norms", ("paper",)),
+    "normalizations": ("danlu.data:normalizations", ("paper",)),
+    "views": ("danlu.views:views", ("images", "paper")),
 }
 
 

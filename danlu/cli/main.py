@@ -8,8 +8,8 @@ import importlib
 import typer
 
 VERBS = (
-    "optimize", "train", "compare", "evaluate", "profile", "advise", "compress", "sensitivity", "export", "exits", "bench",
-    "lr_find", "check", "pack", "unpack", "inspect", "list", "show", "atlas",
+    "optimize", "train", "compare", "evaluate", "score", "profile", "advise", "compress", "search", "sensitivity", "export",
+    "exits", "bench", "lr_find", "diagnose", "view", "check", "pack", "unpack", "inspect", "list", "show", "atlas",
 )  # fmt: skip
 
 app = typer.Typer(

@@ -80,7 +80,7 @@ def run(
     raise typer.Exit(DONE)
 
 
-def load(data: str, size: str | None, resize: str | None, seed: int) -> Any:
+def load(data: str, size: str | None, resize: str | None, seed: int, normalize: str | None = None) -> Any:
     """The images, at the size that was asked for."""
     from ..data import load_data
     from ..errors import UsageError
@@ -91,7 +91,7 @@ def load(data: str, size: str | None, resize: str | None, seed: int) -> Any:
         if len(parts) > 2 or not all(p.isdigit() and 0 < int(p) <= 4096 for p in parts):
             raise UsageError(f"size {size!r} is not understood; write 96 or 96x128 (height x width, at most 4096)")
         wanted = (int(parts[0]), int(parts[-1]))
-    return load_data(data, size=wanted, resize=resize, seed=seed)
+    return load_data(data, size=wanted, resize=resize, seed=seed, normalize=normalize or "z_score")
 
 
 def show(data: dict[str, Any]) -> None:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def run(
-    name: Annotated[str, typer.Argument(help="A name that `danlu list` prints.")],
+    name: Annotated[str, typer.Argument(help="A name that `danlu list` prints; of one kind: activations:step.")],
     seed: Seed = 0,
     device: Device = "cpu",
     as_json: Json = False,
@@ -36,9 +36,12 @@ def run(
 
 
 def find(name: str) -> "tuple[str, Entry[Any]]":
-    """The kind and the entry of a name; UsageError names the nearest of all kinds."""
+    """The kind and the entry of a name, or of "kind:name"; UsageError names the nearest of all kinds."""
     from ..errors import unknown
 
+    only, colon, inside = name.partition(":")
+    if colon and only in KINDS:
+        return only, registry(only)[inside]
     registries = {kind: registry(kind) for kind in KINDS}
     for kind, known in registries.items():
         if name in known:
@@ -50,11 +53,12 @@ def options(kind: str, entry: "Entry[Any]") -> list[dict[str, Any]]:
     """What a recipe may set (of a layer: all its arguments): name, type as text, and the default where there is one."""
     from ..edits._registry import CONTEXT
     from ..literals import spell as spell_hint
+    from ..train.init import CONTEXT as GIVEN
 
     found = []
     parameters = inspect.signature(entry.build).parameters if kind == "layers" else entry.options()
     for name, parameter in parameters.items():
-        if name in CONTEXT or (kind == "optimizers" and name == "model"):
+        if name in CONTEXT or (kind == "optimizers" and name == "model") or (kind == "inits" and name in GIVEN):
             continue
         option: dict[str, Any] = {"name": name, "type": spell_hint(parameter.annotation)}
         required = parameter.default is inspect.Parameter.empty

@@ -72,10 +72,16 @@ def run(
     temperature: Annotated[float | None, option("4.0", "Temperature of distillation.")] = None,
     alpha: Annotated[float | None, option("0.9", "Weight of the teacher's part of the loss.")] = None,
     weights: Annotated[str | None, typer.Option(help="Start from this file: .safetensors or .pth.")] = None,
+    weights_partial: Annotated[
+        bool, typer.Option("--weights-partial", help="Of --weights take what fits by name and shape, and say what does not.")
+    ] = False,
     size: Annotated[
         str | None, typer.Option(help="Input size in pixels, 96 or 96x128; chosen from the images if not given.")
     ] = None,
     resize: Annotated[str | None, typer.Option(help="stretch or short_side_crop; chosen from the images if not given.")] = None,
+    normalize: Annotated[
+        str | None, typer.Option(help="Of the images: z_score if not given; see `danlu list normalizations`.")
+    ] = None,
     out: Annotated[Path, typer.Option(help="Folder that run folders are made in.")] = Path("runs"),
     resume: Annotated[Path | None, typer.Option(help="Continue this run folder; a larger budget extends it.")] = None,
     trust: Annotated[bool, typer.Option("--trust", help="Run the module:function that a saved teacher names.")] = False,
@@ -102,7 +108,12 @@ def run(
             "memory_format": memory_format, "temperature": temperature, "alpha": alpha, "seed": seed,
         }  # fmt: skip
         settings = {name: value for name, value in given.items() if value is not None}
-        about = {"recipe": recipe, "data": data, "teacher": teacher, "weights": weights, "size": size, "resize": resize}
+        about = {
+            "recipe": recipe, "data": data, "teacher": teacher, "weights": weights, "weights_partial": weights_partial or None,
+            "size": size, "resize": resize, "normalize": normalize,
+        }  # fmt: skip
+        if weights_partial and weights is None:
+            raise UsageError("--weights-partial says how to take the file of --weights, and there is none")
         if resume is None:
             if recipe is None or data is None:
                 raise UsageError(f"say which network and which images: {EXAMPLE}")
@@ -128,10 +139,12 @@ def train(
     from ..zoo import create, load_weights
     from .optimize import load
 
-    source: Source = load(about["data"], about["size"], about["resize"], config.seed)
+    source: Source = load(about["data"], about["size"], about["resize"], config.seed, about["normalize"])
     net = create(about["recipe"], num_classes=len(source.classes), in_channels=source.input.channels, seed=config.seed)
+    loaded = None
     if about["weights"] and resume is None:
-        log(f"weights: {load_weights(net, about['weights'])}")
+        loaded = load_weights(net, about["weights"], partial=bool(about["weights_partial"]))
+        log(f"weights: {loaded}")
     known = teacher_for(source, about["teacher"], trust) if about["teacher"] else None
     with Run.create(out, source.name) if resume is None else Run(resume) as folder:
         folder.write_config({"verb": "train", **about, "config": config.to_json(), "device": device})
@@ -155,7 +168,7 @@ def train(
             "run": str(folder.path), "file": str(file), "recipe": str(done.model.danlu_recipe),
             "val_accuracy": done.best_accuracy, "steps": done.steps, "epochs": done.steps / done.plan.per_epoch,
             "seconds": done.seconds, "stopped_early": done.stopped_early, "tune": done.tune.to_json(),
-            "history": done.history,
+            "history": done.history, **({"weights": loaded.to_json()} if loaded else {}),
         }  # fmt: skip
 
 
@@ -169,7 +182,7 @@ def stored(path: Path, about: dict[str, Any], settings: dict[str, Any]) -> tuple
     found = yaml.safe_load(file.read_text()) if file.is_file() else None
     if not isinstance(found, dict) or found.get("verb") != "train":
         raise UsageError(f"{path} is not the folder of a training: it has no config.yaml of one")
-    old = {name: found[name] for name in about}
+    old = {name: found.get(name) for name in about}  # older runs do not have all of them
     for name, value in about.items():
         if value is not None and value != old[name]:
             raise UsageError(f"the run {path} has {name} {old[name]!r}; --resume cannot change it to {value!r}")

@@ -50,7 +50,7 @@ def described(header: Header) -> tuple[str, tuple[str, ...], Input]:
     about = header.about
     try:
         recipe, classes, input = about["recipe"], tuple(about["classes"]), Input.from_json(about["input"])
-        numbers = [*input.mean, *input.std]
+        numbers = [*input.mean, *input.std, *(value for row in input.curve for value in row)]
         good = isinstance(recipe, str) and classes and all(isinstance(name, str) for name in classes)
         good = good and min(input.shape) > 0 and all(math.isfinite(x) for x in numbers)
     except (KeyError, TypeError, ValueError, IndexError, AttributeError, OverflowError) as error:

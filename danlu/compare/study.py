@@ -14,7 +14,7 @@ from typing import Any
 
 import yaml
 
-from ..data import Source, load_data
+from ..data import Input, Source, load_data
 from ..errors import UsageError
 from ..files import write_json
 from ..runs import Run, environment
@@ -134,6 +134,7 @@ def resume(
     if source is None:
         size, resize = config["input"]["size"], config["input"]["resize"]
         source = load_data(config["data"], size=tuple(size), resize=resize, seed=config["seed"])
+        source = source.with_input(Input.from_json(config["input"]))  # its normalisation may have been another
     if images_of(source) != config["images"]:
         raise UsageError(f"the images in {source.where} are not those that the comparison in {path} was made with")
     with Run(Path(path)) as run:

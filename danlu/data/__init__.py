@@ -4,7 +4,20 @@ from .augment import Augment
 from .decoding import decode, resize
 from .feed import batches
 from .health import DataError, Health
+from .normalise import normalizations
 from .source import Source, Split, load_data
 from .spec import Input
 
-__all__ = ["Augment", "DataError", "Health", "Input", "Source", "Split", "batches", "decode", "load_data", "resize"]
+__all__ = [
+    "Augment",
+    "DataError",
+    "Health",
+    "Input",
+    "Source",
+    "Split",
+    "batches",
+    "decode",
+    "load_data",
+    "normalizations",
+    "resize",
+]

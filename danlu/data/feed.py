@@ -11,7 +11,7 @@ from torch import Tensor
 from ..errors import UsageError
 from .augment import Augment
 from .source import Split
-from .spec import Input
+from .spec import LEVELS, Input
 
 READ_AHEAD = 3  # batches, when images are decoded on the way
 
@@ -33,7 +33,7 @@ def batches(
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """One epoch of (x, y).
 
-        x = (pixel / 255 - mean) / std
+        x = (pixel / 255 - mean) / std,         or with a curve (curve[pixel] - mean) / std
 
     The order depends on (seed, epoch), the augmentation on (seed, epoch, number of the batch): an epoch that is resumed at
     batch `start` goes on exactly as if it had not been interrupted. A set that streams is decoded some batches ahead.
@@ -70,8 +70,11 @@ def batches(
 class Normalise:
     """uint8 [B, H, W, C] to normalised [B, C, H, W], as one multiply-add per value: x = pixel * scale + shift.
 
-    Scale and shift are laid out for a whole image, so that the operation runs over long contiguous rows.
+    Scale and shift are laid out for a whole image, so that the operation runs over long contiguous rows. With a curve, one
+    look-up per value: the 256 levels of each channel lie one behind the other in `_table`.
     """
+
+    _table: Tensor | None = None
 
     def __init__(self, input: Input, dtype: torch.dtype, channels_last: bool, device: str | torch.device) -> None:
         mean = np.asarray(input.mean, np.float64)
@@ -79,12 +82,19 @@ class Normalise:
         pixels = input.size[0] * input.size[1]
         self._scale = torch.from_numpy(np.tile(1 / (255 * std), pixels)).to(device, torch.float32)
         self._shift = torch.from_numpy(np.tile(-mean / std, pixels)).to(device, torch.float32)
+        if input.curve:
+            self._table = torch.from_numpy(input.table().ravel()).to(device, torch.float32)
+            self._first = torch.arange(0, LEVELS * input.channels, LEVELS, device=device, dtype=torch.int32)
         self._dtype = dtype
         self._channels_last = channels_last
 
     def __call__(self, images: Tensor) -> Tensor:
-        flat = images.reshape(len(images), -1).to(torch.float32)
-        x = torch.addcmul(self._shift, flat, self._scale).to(self._dtype).view(images.shape).permute(0, 3, 1, 2)
+        if self._table is not None:
+            values = self._table[images.to(torch.int32) + self._first]
+        else:
+            flat = images.reshape(len(images), -1).to(torch.float32)
+            values = torch.addcmul(self._shift, flat, self._scale).view(images.shape)
+        x = values.to(self._dtype).permute(0, 3, 1, 2)
         return x.contiguous(memory_format=torch.channels_last if self._channels_last else torch.contiguous_format)
 
 

@@ -1,7 +1,6 @@
 """The images of one data set, scanned once and decoded once per size: from memory, from the cache, or streamed."""
 
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -59,7 +58,7 @@ class ImageSet:
     def store(self, to: Input) -> Store:
         """The images at the size, channels and resize rule of `to`; rows are numbered as in the scan."""
         h, w = to.size
-        key = replace(to, mean=(0.0,) * to.channels, std=(1.0,) * to.channels)
+        key = to.plain()
         if key not in self._stores:
             size = len(self.scan.listing.names) * h * w * to.channels
             if size > self._limit:

@@ -9,17 +9,17 @@ import numpy as np
 from torch import Tensor
 
 from ..errors import UsageError
+from ..spec import read
 from .choose import as_pair, check_choice, choose_channels, choose_flip, choose_resize, choose_size
 from .health import DataError, Health
 from .images import ImageSet
 from .layout import SPLITS
+from .normalise import fitted, normalizations
 from .passes import Progress
 from .scan import Scan
 from .spec import Input
 from .splits import make_splits, stratified_order
 from .store import Store
-
-MIN_STD = 1 / 255  # of a channel that never changes: one grey level
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,7 +58,8 @@ class Source:
     """Images and labels to learn from, made by `load_data`.
 
     `fingerprint` is a SHA-256 over names, classes, given splits and contents: the same images in another place, or in an
-    archive, have the same. `flip` says whether a mirror image keeps its class (see `choose_flip`).
+    archive, have the same. `flip` says whether a mirror image keeps its class (see `choose_flip`). `normalize` is the
+    normalisation that was fitted on the training images, as text.
     """
 
     name: str
@@ -72,14 +73,25 @@ class Source:
     test: Split = field(repr=False)
     flip: bool
     _images: ImageSet = field(repr=False)
+    normalize: str = "z_score"
 
     def at(self, size: int | tuple[int, int]) -> "Source":
         """The same images in the same splits at another input size (H, W), with the normalisation of that size."""
         pair = as_pair(size)
         if pair == self.input.size:
             return self
-        plain = replace(self.input, size=pair)
-        return self.with_input(_normalised(plain, self._images.store(plain), self._images.train_rows))
+        return self._fitted(replace(self.input, size=pair), self.normalize)
+
+    def normalized(self, how: str) -> "Source":
+        """The same images in the same splits under another normalisation, fitted on the training images: "min_max", "box_cox".
+
+        Raises UsageError as `load_data` does.
+        """
+        return self._fitted(self.input, how)
+
+    def _fitted(self, wanted: Input, how: str) -> "Source":
+        input, _ = fitted(wanted.plain(), read(normalizations, how), self._images.store(wanted), self._images.train_rows)
+        return replace(self.with_input(input), normalize=how)
 
     def with_input(self, input: Input) -> "Source":
         """The same images in the same splits as a saved model wants them: its size, channels, resize rule and normalisation."""
@@ -110,6 +122,7 @@ def load_data(
     seed: int = 0,
     val: float | None = None,
     test: float | None = None,
+    normalize: str = "z_score",
     stream_above: int | None = None,
     progress: Progress | None = None,
 ) -> Source:
@@ -117,11 +130,14 @@ def load_data(
 
     `size` (pixels, or (H, W)), `resize` ("stretch", "short_side_crop") and `channels` (1, 3) are chosen from the images
     where they are None. Missing splits are made stratified from `seed`; `val` and `test` are their shares (None: 15 %, at
-    most 5,000 and 10,000 images). Sets above `stream_above` bytes of decoded pixels (None: DANLU_STREAM_ABOVE, else a third of
-    memory) are decoded batch by batch; smaller ones once, into a cache. `progress(what, done, total)` is called now and then.
+    most 5,000 and 10,000 images). `normalize` names one of `normalizations`, fitted on the training images: "min_max",
+    "box_cox(shift=1)"; it is stored with the models that learn from this source. Sets above `stream_above` bytes of decoded
+    pixels (None: DANLU_STREAM_ABOVE, else a third of memory) are decoded batch by batch; smaller ones once, into a cache.
+    `progress(what, done, total)` is called now and then.
     Raises UsageError for what cannot be learned from; as DataError it carries the health found.
     """
     check_choice(size, resize, channels)
+    fit = read(normalizations, normalize)
     images = ImageSet.open(where, stream_above=stream_above, progress=progress)
     images.check()
     plain = _choose(images.scan, size, resize, channels)
@@ -138,10 +154,8 @@ def load_data(
     classes, labels = _alive(listing.classes, listing.labels, seen)
     rows = {name: np.flatnonzero(member == i) for i, name in enumerate(SPLITS)}
     images.train_rows = rows["train"]
-    input = _normalised(plain, store, rows["train"])
-    for channel, std in enumerate(input.std):
-        if std == MIN_STD:
-            health.warnings.append(f"channel {channel} is constant over the training images; its std is taken as one grey level")
+    input, warnings = fitted(plain, fit, store, rows["train"])
+    health.warnings.extend(warnings)
     splits = {name: Split(labels[r], [listing.names[i] for i in r.tolist()], input, store, r) for name, r in rows.items()}
     return Source(
         name=images.name,
@@ -152,6 +166,7 @@ def load_data(
         fingerprint=_fingerprint(scan, seen),
         flip=choose_flip(input.channels, classes),
         _images=images,
+        normalize=normalize,
         **splits,
     )
 
@@ -171,15 +186,6 @@ def _alive(classes: tuple[str, ...], labels: np.ndarray, seen: np.ndarray) -> tu
     number = np.full(len(classes), -1, np.int64)
     number[used] = np.arange(len(used))
     return tuple(classes[i] for i in used), number[labels]
-
-
-def _normalised(plain: Input, store: Store, rows: np.ndarray) -> Input:
-    """The input with mean and standard deviation per channel of these images, in [0, 1]."""
-    first, second, pixels = store.sums(rows)
-    mean = first / pixels
-    variance = np.maximum(second / pixels - mean**2, 0)
-    std = np.maximum(np.sqrt(variance) / 255, MIN_STD)
-    return replace(plain, mean=tuple((mean / 255).tolist()), std=tuple(std.tolist()))
 
 
 def _fingerprint(scan: Scan, seen: np.ndarray) -> str:

@@ -3,6 +3,7 @@
 classes  JSON list of names, in the order of the logits
 mean     JSON list, one number a channel, in [0, 1] pixel units: x = (pixel / 255 - mean) / std
 std      JSON list, likewise
+curve    only where the normalisation is no straight line: JSON [C][256], what stands for pixel / 255 at each grey level
 size     JSON [H, W] in pixels
 resize   stretch | short_side_crop
 recipe   the text the network was built from
@@ -31,6 +32,8 @@ def make_metadata(input: Input, classes: Sequence[str], recipe: str) -> dict[str
         "size": list(input.size),
     }
     stored = {key: json.dumps(value, ensure_ascii=False) for key, value in values.items()}
+    if input.curve:
+        stored["curve"] = json.dumps(input.curve)
     return stored | {"resize": input.resize, "recipe": recipe, "danlu": __version__}
 
 
@@ -42,6 +45,8 @@ def parse_metadata(stored: Mapping[str, str], path: str | Path) -> dict[str, Any
     try:
         found: dict[str, Any] = {key: json.loads(stored[key]) for key in JSON_KEYS}
         found |= {key: stored[key] for key in TEXT_KEYS}
+        if "curve" in stored:
+            found["curve"] = json.loads(stored["curve"])
         metadata_input(found)
     except (KeyError, IndexError, TypeError, ValueError) as error:
         raise UsageError(f"{path} says nothing usable of its classes and input ({error}); export it with danlu export") from error

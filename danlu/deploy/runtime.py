@@ -67,7 +67,7 @@ def load_graph(path: str | Path) -> onnx.ModelProto:
 
 
 def read_metadata(path: str | Path) -> dict[str, Any]:
-    """`classes`, `mean`, `std`, `size`, `resize`, `recipe` and `danlu` of an exported file, decoded.
+    """`classes`, `mean`, `std`, `size`, `resize`, `recipe` and `danlu` of an exported file, and its `curve` if any, decoded.
 
     Raises: UsageError when the file is missing, is not ONNX or was not exported by danlu.
     """
@@ -75,7 +75,7 @@ def read_metadata(path: str | Path) -> dict[str, Any]:
 
 
 def preprocess(image: str | Path | bytes | Image.Image, metadata: Mapping[str, Any]) -> np.ndarray:
-    """An image as the file's input: decoded and resized as in training, x = (pixel / 255 - mean) / std.
+    """An image as the file's input: decoded and resized as in training, then `normalise`d.
 
     `image` is a file, the bytes of one, or a Pillow image. Shape: float32 [1, C, H, W].
     Raises: UsageError when the image cannot be read.
@@ -98,9 +98,14 @@ def as_tiff(image: Image.Image) -> bytes:
 
 
 def normalise(pixels: np.ndarray, metadata: Mapping[str, Any]) -> np.ndarray:
-    """x = (pixel / 255 - mean) / std. Shape: uint8 [B, C, H, W] -> float32 [B, C, H, W]."""
+    """x = (pixel / 255 - mean) / std, or what a curve says. Shape: uint8 [B, C, H, W] -> float32 [B, C, H, W]."""
     mean, std = (np.asarray(metadata[key], np.float32).reshape(1, -1, 1, 1) for key in ("mean", "std"))
-    return np.ascontiguousarray((pixels.astype(np.float32) / np.float32(255) - mean) / std)
+    if metadata.get("curve"):
+        curve = np.asarray(metadata["curve"], np.float32)
+        levels = np.stack([row[pixels[:, channel]] for channel, row in enumerate(curve)], 1)
+    else:
+        levels = pixels.astype(np.float32) / np.float32(255)
+    return np.ascontiguousarray((levels - mean) / std)
 
 
 def predict(path: str | Path, split: "Split", *, threads: int | None = None, batch_size: int = 256) -> np.ndarray:

@@ -37,6 +37,7 @@ from . import (
     swap_activation,
     swap_norm,
     swap_pool,
+    weight_norm,
     widen,
 )
 from ._merge_rates import rates_of
@@ -89,5 +90,6 @@ __all__ = [
     "swap_activation",
     "swap_norm",
     "swap_pool",
+    "weight_norm",
     "widen",
 ]

@@ -1,5 +1,6 @@
 """Checks the literal options of a recipe step against the signature of its function, before any work starts."""
 
+import importlib
 import inspect
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
@@ -22,10 +23,22 @@ def option_errors(entry: Entry[Any], call: Call) -> list[str]:
             errors.append(str(unknown(f"option of {entry.name}", name, options)) if options else f"{entry.name} has no options")
         elif not fits(value, hints[name]):
             errors.append(_mismatch(f"{entry.name}: {name}", value, hints[name]))
+        elif name in entry.facts.get("reads", {}):
+            errors += _unread(entry, entry.facts["reads"][name], value)
     for name, option in options.items():
         if option.default is inspect.Parameter.empty and name not in call.options:
             errors.append(f"{entry.name} needs {name}, e.g. {entry.name}({name}=...)")
     return errors
+
+
+def _unread(entry: Entry[Any], reader: str, text: str) -> list[str]:
+    """What is wrong with an option that is itself a name with options: by its reader, written "package.module:function"."""
+    module, _, function = reader.partition(":")
+    try:
+        getattr(importlib.import_module(module), function)(text)
+    except UsageError as error:
+        return [f"{entry.name}: {error}"]
+    return []
 
 
 def check_choice(what: str, got: object, hint: Any) -> None:

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from ..encodings import Encoding, Penalty, decode, encode
+from ..encodings import Encoding, Penalty, WeightNorm, decode, encode
 from .surgery import Change, Keep, Outcome, check_skip, count_params, is_skipped
 
 CONVS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
@@ -64,17 +64,18 @@ def trained(layer: nn.Module, tensor: str) -> Tensor:
 
 
 def chain_of(layer: nn.Module, tensor: str) -> list[nn.Module]:
-    """The parametrisations of a tensor but its penalties, in order; danlu's or not."""
+    """The parametrisations of a tensor, in order, but those that only steer its training; danlu's or not."""
     if not parametrize.is_parametrized(layer, tensor):
         return []
-    return [part for part in layer.parametrizations[tensor] if not isinstance(part, Penalty)]  # type: ignore[index]
+    return [part for part in layer.parametrizations[tensor] if not isinstance(part, Penalty | WeightNorm)]  # type: ignore[index]
 
 
 def told(layer: nn.Module, tensor: str) -> str:
     """One line for a tensor as it is stored now."""
     with torch.no_grad():
         weight = getattr(layer, tensor)
-        words = [part.describe(weight) for part in chain_of(layer, tensor) if isinstance(part, Encoding)]
+        chain = layer.parametrizations[tensor] if parametrize.is_parametrized(layer, tensor) else []  # type: ignore[index]
+        words = [part.describe(weight) for part in chain if isinstance(part, Encoding) and not isinstance(part, Penalty)]
     shape = "x".join(str(n) for n in weight.shape)
     return f"{tensor} {shape}: {', '.join(words) or f'{weight.numel():,} numbers'}"
 

@@ -5,11 +5,11 @@ import copy
 from torch import nn
 from torch.nn.utils import parametrize
 
-from ..encodings import Penalty, decode
+from ..encodings import Penalty, WeightNorm, decode
 
 
 def without_penalties(model: nn.Module) -> nn.Module:
-    """A copy of `model` without its `Penalty` encodings; other encodings stay.
+    """A copy of `model` without its `Penalty` encodings, and with normalised weights as plain ones; other encodings stay.
 
     A penalty leaves the weight as it is, so the outputs are the same; a tensor with no other encoding is a plain parameter
     again, under its own name. What is done to a copy of the net needs this first: a parametrised weight can be neither cut
@@ -21,7 +21,7 @@ def without_penalties(model: nn.Module) -> nn.Module:
             continue
         for name, chain in list(module.parametrizations.items()):  # type: ignore[operator, union-attr]
             others = [part for part in chain if not isinstance(part, Penalty)]
-            if not others:
+            if all(isinstance(part, WeightNorm) for part in others):
                 decode(module, name)
             elif len(others) < len(chain):
                 chain._modules = {str(i): part for i, part in enumerate(others)}
@@ -29,7 +29,7 @@ def without_penalties(model: nn.Module) -> nn.Module:
 
 
 def only_penalised(module: nn.Module) -> bool:
-    """Whether the encodings of `module`, if it has any, are penalties and nothing else."""
+    """Whether the encodings of `module`, if it has any, only steer its training."""
     if not parametrize.is_parametrized(module):
         return True
-    return all(isinstance(part, Penalty) for chain in module.parametrizations.values() for part in chain)  # type: ignore
+    return all(isinstance(part, Penalty | WeightNorm) for chain in module.parametrizations.values() for part in chain)  # type: ignore

@@ -9,6 +9,8 @@ Facts, checked by `tests/edits/test_contract.py`:
               promise (the card has numbers)
     paper     "arxiv:1234.56789", a DOI, or a citation in words
     layers    True when it puts other layers in, which are stored with the net: see `blueprint.py`
+    reads     for options that are themselves names with options: {option: "package.module:function"}, the function that
+              raises UsageError for what it cannot read
     first     True for a structure edit that must come before any edit that needs weights (see `chain.py`)
 
 The name of an edit is the name of its function, of its file and of its card. An edit is

@@ -10,14 +10,20 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor, fx, nn
 
+from ..nn.activations import Activation
+from ..nn.norms import RunningNorm
+
 # What user code raises when it is given a proxy, another size, or one channel less. Third-party forwards raise anything.
 FORWARD_ERRORS = (RuntimeError, TypeError, ValueError, AttributeError, LookupError, ArithmeticError, AssertionError, NameError)
 
 
 class _Tracer(fx.Tracer):
-    """Stops at the layers of torch.nn, whatever subclass they are, as long as their forward is torch's own."""
+    """Stops at the layers of torch.nn, whatever subclass they are, as long as their forward is torch's own, and at danlu's own
+    activations and batch norms, which stand in the places of torch's."""
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
+        if isinstance(m, Activation | RunningNorm):
+            return True
         own = "forward" not in m.__dict__ and getattr(type(m).forward, "__module__", "").startswith("torch.nn.")
         return own and not isinstance(m, nn.Sequential)
 

@@ -1,47 +1,28 @@
-"""Replace activations: every module that is one becomes another kind.
+"""Replace activations: every module that is one becomes another kind, by name with options.
 
-    relu max(x, 0) | leaky_relu max(x, x/100) | prelu max(x, a x), a learned | elu x or e^x - 1 | selu, scaled elu
-    silu x sigmoid(x) | hardswish x relu6(x + 3)/6 | gelu x Phi(x) | mish x tanh(softplus(x)) | softplus ln(1 + e^x)
-    tanh | sigmoid
+    "relu"  "leaky_relu(slope=0.1)"  "swish(beta=1.5)"  "composed(unary1='sin', unary2='x', binary='add')"
+
+The kinds are those of `danlu.nn.activations` (`danlu list activations`).
 
 Source: Ramachandran et al. 2017, Searching for activation functions, https://arxiv.org/abs/1710.05941.
 Card: swap_activation.md
 """
 
-from collections.abc import Callable, Collection
-from typing import Literal
+from collections.abc import Collection
 
 from torch import fx, nn
 
-from ._check import check_choice
+from ..nn.activations import Activation
+from ..nn.activations import build as build_activation
 from ._registry import edits
 from ._trace import evaluating, trace
 from .price import price_of
 from .surgery import Keep, Outcome, replace
 
-To = Literal[
-    "relu", "silu", "hardswish", "gelu", "leaky_relu", "elu", "selu", "mish", "tanh", "sigmoid", "softplus", "prelu"
-]  # fmt: skip
-
-# Never in place: silu, gelu and others need their input again for the gradient.
-KINDS: dict[str, Callable[[], nn.Module]] = {
-    "relu": nn.ReLU,
-    "silu": nn.SiLU,
-    "hardswish": nn.Hardswish,
-    "gelu": nn.GELU,
-    "leaky_relu": nn.LeakyReLU,
-    "elu": nn.ELU,
-    "selu": nn.SELU,
-    "mish": nn.Mish,
-    "tanh": nn.Tanh,
-    "sigmoid": nn.Sigmoid,
-    "softplus": nn.Softplus,
-    "prelu": nn.PReLU,
-}
 GATES = (nn.Sigmoid, nn.Hardsigmoid)
 ACTIVATIONS: tuple[type[nn.Module], ...] = (
     nn.ReLU, nn.ReLU6, nn.RReLU, nn.LeakyReLU, nn.PReLU, nn.ELU, nn.SELU, nn.CELU, nn.SiLU, nn.Hardswish, nn.GELU,
-    nn.Mish, nn.Tanh, nn.Hardtanh, nn.Softplus, nn.Softsign, *GATES,
+    nn.Mish, nn.Tanh, nn.Hardtanh, nn.Softplus, nn.Softsign, Activation, *GATES,
 )  # fmt: skip
 FUNCTIONS = frozenset((
     "relu", "relu_", "relu6", "rrelu", "leaky_relu", "prelu", "elu", "elu_", "selu", "celu", "silu", "hardswish", "gelu",
@@ -49,24 +30,23 @@ FUNCTIONS = frozenset((
 ))  # fmt: skip
 
 
-@edits(exact=False, needs=(), reduces=(), paper="arxiv:1710.05941")
-def swap_activation(model: nn.Module, *, to: To, skip: Collection[str] = ()) -> Outcome:
-    """Replace every activation module by `to`, with that kind's usual constants.
+@edits(exact=False, needs=(), reduces=(), paper="arxiv:1710.05941", reads={"to": "danlu.nn.activations:find"})
+def swap_activation(model: nn.Module, *, to: str, skip: Collection[str] = ()) -> Outcome:
+    """Replace every activation module by `to`: a name of `danlu.nn.activations`, with options where the usual ones will not do.
 
     Kept, with the reason: a sigmoid that gates (its output is multiplied), the activation that is the output of the net,
     and activations called as functions inside a forward (F.relu), which no edit of modules can reach. `skip` holds names
     of activations, or of modules, to leave alone.
 
-    Raises: UsageError for another `to`.
+    Raises: UsageError for another `to`, or an option that cannot be.
     """
-    check_choice("activation", to, To)
-    kind = type(KINDS[to]())
+    wanted = build_activation(to)
     with evaluating(model):
         graph = trace(model)
     gates, outputs = _special(graph, model)
 
     def decide(name: str, layer: nn.Module) -> nn.Module | Keep:
-        if type(layer) is kind and to != "prelu":
+        if type(layer) is type(wanted) and _said(layer) == _said(wanted) and not list(wanted.parameters()):
             return Keep(f"it is {to} already")
         original = model.get_submodule(name)
         if original in outputs:
@@ -75,7 +55,7 @@ def swap_activation(model: nn.Module, *, to: To, skip: Collection[str] = ()) -> 
             return Keep("the forward cannot be traced, so it may be a gate")
         if original in gates:
             return Keep("it is a gate: its output is multiplied")
-        new = KINDS[to]()
+        new = build_activation(to)
         weight = next(model.parameters(), None)
         return new.to(weight) if weight is not None else new
 
@@ -85,6 +65,11 @@ def swap_activation(model: nn.Module, *, to: To, skip: Collection[str] = ()) -> 
     else:
         outcome.kept.extend(_functions(graph))
     return outcome
+
+
+def _said(layer: nn.Module) -> str:
+    """The arguments of an activation; whether it works in place is none of its function."""
+    return layer.extra_repr().replace(", inplace=True", "").replace("inplace=True", "")
 
 
 def _special(graph: fx.Graph | None, model: nn.Module) -> tuple[set[nn.Module], set[nn.Module]]:

@@ -1,16 +1,14 @@
-"""Replace normalisations: batch, group, layer, instance, or none.
+"""Replace normalisations, by name with options: batch, group, layer, instance, batch renorm, generalised, L1, LRN, or none.
 
-    y = (x - mean) / sqrt(var + eps) * gamma + beta; they differ in what the mean and the variance run over:
-    batch     [B, H, W] per channel    (running averages at inference)
-    group     [C / groups, H, W] per image
-    layer     [C, H, W] per image      (GroupNorm with one group, as the paper compares it)
-    instance  [H, W] per image and channel
+    "batch"  "group(groups=8)"  "batch_renorm(r_max=3, d_max=5)"  "generalised(measure='median')"  "none"
+
+The kinds are those of `danlu.nn.norms` (`danlu list norms`).
 
 Source: Wu & He 2018, Group normalization, https://arxiv.org/abs/1803.08494. Card: swap_norm.md
 """
 
 from collections.abc import Collection
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import nn
@@ -18,7 +16,9 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.instancenorm import _InstanceNorm
 
 from ..errors import UsageError
-from ._check import check_choice
+from ..nn.norms import Place, RunningNorm, find, norms
+from ..nn.norms._running import options
+from ..spec import Spec
 from ._penalties import without_penalties
 from ._registry import edits
 from ._trace import Neighbours
@@ -26,62 +26,52 @@ from .fold_bn import FOLDS, fold, name_of, why_not
 from .price import Price, price_of
 from .surgery import Change, Keep, Outcome, brief, check_skip, count_params, is_skipped, replace, set_module
 
-To = Literal["batch", "group", "layer", "instance", "none"]
 NORMS: tuple[type[nn.Module], ...] = (_BatchNorm, _InstanceNorm, nn.GroupNorm)
-BATCH = {1: nn.BatchNorm1d, 2: nn.BatchNorm2d, 3: nn.BatchNorm3d}
-INSTANCE = {2: nn.InstanceNorm2d, 3: nn.InstanceNorm3d}
-MOST_GROUPS = 32
 
 
-@edits(exact=False, needs=(), reduces=(), paper="arxiv:1803.08494", first=True)
-def swap_norm(model: nn.Module, *, to: To, groups: int | None = None, skip: Collection[str] = ()) -> Outcome:
-    """Replace every BatchNorm, InstanceNorm and GroupNorm; scale and shift (gamma, beta) carry over.
+@edits(exact=False, needs=(), reduces=(), paper="arxiv:1803.08494", first=True, reads={"to": "danlu.nn.norms:find"})
+def swap_norm(model: nn.Module, *, to: str, groups: int | None = None, skip: Collection[str] = ()) -> Outcome:
+    """Replace every BatchNorm (and its variants), InstanceNorm and GroupNorm; scale and shift (gamma, beta) carry over.
 
-    `groups` is for "group": by default the largest divisor of the channels up to 32. LayerNorm modules, which normalise
-    the last dimensions of tokens, are not touched. "none" folds a BatchNorm into the layer before it where it can, so that
-    a trained net still gives the same outputs in eval mode; other norms disappear, and a layer without bias that fed one
-    gets its beta as bias. `skip` holds names of norms, or of modules, to leave alone.
+    `groups` is for "group", the same as to="group(groups=8)": by default the largest divisor of the channels up to 32.
+    Running averages carry over between batch norm and its variants. LayerNorm modules, which normalise the last dimensions of
+    tokens, and local response norms are not touched. "none" folds a BatchNorm into the layer before it where it can, so that a
+    trained net still gives the same outputs in eval mode; other norms disappear, and a layer without bias that fed one gets
+    its beta as bias. `skip` holds names of norms, or of modules, to leave alone.
 
-    Raises: UsageError for another `to`, or for `groups` below 1 or without "group".
+    Raises: UsageError for another `to`, an option that cannot be, or `groups` below 1 or without "group".
     """
-    check_choice("norm", to, To)
-    if groups is not None and (to != "group" or groups < 1):
-        raise UsageError(f'groups is a whole number above zero for to="group", got groups={groups} with to={to!r}')
-    if to == "none":
+    kind = find(to)
+    if groups is not None:
+        if kind.entry.name != "group" or kind.options or groups < 1:
+            raise UsageError(f'groups is a whole number above zero for to="group", got groups={groups} with to={to!r}')
+        kind = Spec(norms["group"], {"groups": groups})
+    if kind.entry.name == "none":
         return _remove(model, skip)
-    return replace(model, NORMS, lambda _, norm: _successor(norm, to, groups), skip, price=lambda a, b: price_of(b) - price_of(a))
+    return replace(model, NORMS, lambda _, norm: _successor(norm, kind), skip, price=lambda a, b: price_of(b) - price_of(a))
 
 
-def _successor(norm: Any, to: str, groups: int | None) -> nn.Module | Keep:
+def _successor(norm: Any, kind: Spec[nn.Module | str]) -> nn.Module | Keep:
     """The layer that takes the place of `norm`, with its gamma and beta."""
     width = norm.num_channels if isinstance(norm, nn.GroupNorm) else norm.num_features
-    dims = spatial_dims(norm)
     weight = norm.weight
     like = {} if weight is None else {"device": weight.device, "dtype": weight.dtype}
-    new: nn.Module
-    if to == "batch":
-        if isinstance(norm, _BatchNorm):
-            return Keep("it is a batch norm already")
-        new = BATCH[dims](width, eps=norm.eps, **like)
-    elif to == "instance":
-        if isinstance(norm, _InstanceNorm):
-            return Keep("it is an instance norm already")
-        if dims not in INSTANCE:
-            return Keep("it may see one value per channel, which an instance norm turns into zero")
-        new = INSTANCE[dims](width, eps=norm.eps, affine=True, **like)
-    else:
-        most = MOST_GROUPS if dims > 1 else min(MOST_GROUPS, max(1, width // 2))  # of a vector: two values a group at least
-        count = 1 if to == "layer" else groups or largest_divisor(width, most)
-        if dims == 1 and count == width:
-            return Keep("it may see one value per group, which a group norm turns into zero")
-        if width % count:
-            return Keep(f"{count} groups do not divide its {width} channels")
-        if isinstance(norm, nn.GroupNorm) and norm.num_groups == count:
-            return Keep(f"it has {count} group{'s' * (count > 1)} already")
-        new = nn.GroupNorm(count, width, eps=norm.eps, **like)
+    new: Any = kind(Place(width, spatial_dims(norm), norm.eps, like))
+    if isinstance(new, str):
+        return Keep(new)
+    if kind.entry.name == "batch" and isinstance(norm, _BatchNorm) and not isinstance(norm, RunningNorm):
+        return Keep("it is a batch norm already")
+    if type(norm) is type(new) and options(norm) == options(new):
+        if isinstance(norm, nn.GroupNorm):
+            return Keep(f"it has {norm.num_groups} group{'s' * (norm.num_groups > 1)} already")
+        return Keep(f"it is {kind.entry.name} already")
+    carried = ["weight", "bias"]
+    if isinstance(norm, _BatchNorm) and isinstance(new, _BatchNorm):
+        carried += ["running_mean", "running_var"]
     with torch.no_grad():
-        for old, copied in ((norm.weight, new.weight), (norm.bias, new.bias)):
-            if old is not None:
+        for name in carried:
+            old, copied = getattr(norm, name), getattr(new, name, None)
+            if old is not None and copied is not None:
                 copied.copy_(old)
                 copied.requires_grad_(old.requires_grad)
     return new
@@ -89,13 +79,10 @@ def _successor(norm: Any, to: str, groups: int | None) -> nn.Module | Keep:
 
 def spatial_dims(norm: nn.Module) -> int:
     """1, 2 or 3 by the class of the norm; a GroupNorm, which takes any, counts as one over images."""
+    if isinstance(norm, RunningNorm):
+        return norm.dims
     one, three = (nn.BatchNorm1d, nn.InstanceNorm1d), (nn.BatchNorm3d, nn.InstanceNorm3d)
     return 1 if isinstance(norm, one) else 3 if isinstance(norm, three) else 2
-
-
-def largest_divisor(width: int, most: int = MOST_GROUPS) -> int:
-    """The largest divisor of `width` that is at most `most`."""
-    return next(count for count in range(min(most, width), 0, -1) if width % count == 0)
 
 
 def _remove(model: nn.Module, skip: Collection[str]) -> Outcome:

@@ -8,6 +8,7 @@ from .mask import Mask
 from .moving import MovingCodebook
 from .penalty import Penalty
 from .sign import Sign
+from .weight_norm import WeightNorm
 
 __all__ = [
     "BlockGrid",
@@ -19,6 +20,7 @@ __all__ = [
     "MovingCodebook",
     "Penalty",
     "Sign",
+    "WeightNorm",
     "advance",
     "bake",
     "decode",

@@ -14,6 +14,7 @@ from .kernel_mmd import kernel_mmd
 from .noise import psnr, snr
 from .paired import paired_difference
 from .precision_recall import confusion_matrix, f1, precision, recall
+from .score import score
 from .ssim import ms_ssim, ssim
 from .verification import far, frr, tar, tar_at_far
 from .wasserstein import sliced_wasserstein, wasserstein
@@ -23,6 +24,6 @@ __all__ = [
     "KINDS", "PrecisionRecall", "Roc", "accuracy", "average_precision", "box_iou", "classification_metrics",
     "confusion_matrix", "cpbd", "f1", "far", "features", "frechet", "frr", "inception_score", "kernel_mmd", "mean_ap",
     "mean_iou", "metrics", "mode_score", "ms_ssim", "paired_difference", "pr_auc", "pr_curve", "precision", "psnr", "recall",
-    "roc_auc", "roc_curve", "score_generated", "sliced_wasserstein", "snr", "ssim", "tar", "tar_at_far", "top_k",
+    "roc_auc", "roc_curve", "score", "score_generated", "sliced_wasserstein", "snr", "ssim", "tar", "tar_at_far", "top_k",
     "wasserstein", "wilson", "zero_one",
 ]  # fmt: skip

@@ -16,6 +16,12 @@ def tensor(values: Any, what: str) -> Tensor:
     array = np.asarray(values)
     if array.dtype.kind not in "biuf":
         raise UsageError(f"{what} must be numbers, got {array.dtype}")
+    if array.dtype.kind == "u" and array.itemsize > 1:
+        if array.dtype.itemsize == 8 and array.size and int(array.max()) > np.iinfo(np.int64).max:
+            raise UsageError(f"{what} must be at most {np.iinfo(np.int64).max}, got {int(array.max())}")
+        array = array.astype(np.int64)  # torch compares no wider unsigned numbers
+    elif not array.dtype.isnative or array.itemsize > 8:  # of another machine, or longer than torch's
+        array = array.astype(np.float64 if array.dtype.kind == "f" else np.int64)
     # torch shares memory only with arrays that are writable and not turned around.
     return torch.from_numpy(np.require(array, requirements=("C", "W")))
 

@@ -1,6 +1,7 @@
 """What a network sees in images: the features and probabilities that judge generated images.
 
     score_generated("frechet", net, fakes, reals, at="avgpool")       at a layer of a network
+    score_generated("frechet", net, fakes, reals, at="penultimate")   what its last linear layer or convolution takes in
     score_generated("inception_score", net, fakes)                    softmax of its outputs
 
 The network is any callable from images to features or logits: one that danlu trained, one of the zoo, or a user's own. Numbers
@@ -12,12 +13,15 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.conv import _ConvNd
+from torch.utils.hooks import RemovableHandle
 
 from ..errors import UsageError, unknown
 from ..spec import read
 from ._registry import metrics
 
 Net = Callable[[Tensor], Tensor]
+PENULTIMATE = "penultimate"
 
 
 def score_generated(
@@ -45,6 +49,8 @@ def score_generated(
 def features(net: Net, images: Tensor, *, at: str | None = None, batch_size: int = 64) -> Tensor:
     """What `net` gives for each image, or what its layer `at` gives, averaged over places; in eval mode, which is taken back.
 
+    At "penultimate" it is what the last linear layer or convolution that runs takes in.
+
     Shape: images [N, C, H, W] -> float32 [N, D] on the CPU
     Raises: UsageError without images, for a layer that is not there or gave nothing, and for outputs without a row an image.
     """
@@ -57,12 +63,7 @@ def features(net: Net, images: Tensor, *, at: str | None = None, batch_size: int
             raise UsageError(f"at={at!r} names a layer of a torch module, got {type(net).__name__}")
         return torch.cat([rows(net(part), len(part)) for part in images.split(batch_size)])
     caught: list[Tensor] = []
-    hook = None
-    if at is not None:
-        layers = dict(net.named_modules())
-        if at not in layers:
-            raise unknown("layer", at, layers)
-        hook = layers[at].register_forward_hook(lambda layer, inputs, output: caught.append(output))
+    hooks = watch(net, at, caught) if at is not None else []
     modes = [(module, module.training) for module in net.modules()]
     where = next(net.parameters(), torch.empty(0)).device
     found = []
@@ -71,15 +72,30 @@ def features(net: Net, images: Tensor, *, at: str | None = None, batch_size: int
         for part in images.split(batch_size):
             caught.clear()
             outputs = net(part.to(where))
-            if hook is not None and not caught:
+            if at is not None and not caught:
                 raise UsageError(f"layer {at!r} takes no part in the forward pass")
-            found.append(rows(caught[-1] if hook is not None else outputs, len(part)))
+            found.append(rows(caught[-1] if at is not None else outputs, len(part)))
     finally:
-        if hook is not None:
+        for hook in hooks:
             hook.remove()
         for module, mode in modes:
             module.training = mode
     return torch.cat(found)
+
+
+def watch(net: nn.Module, at: str, caught: list[Tensor]) -> list[RemovableHandle]:
+    """Keep in `caught` what the layer `at` gives, or the last of all linear layers and convolutions takes in."""
+
+    def keep(tensor: Tensor) -> None:
+        caught[:] = [tensor]
+
+    layers = dict(net.named_modules())
+    if at in layers:
+        return [layers[at].register_forward_hook(lambda layer, inputs, output: keep(output))]
+    if at != PENULTIMATE:
+        raise unknown("layer", at, [*layers, PENULTIMATE])
+    weighted = [layer for layer in layers.values() if isinstance(layer, nn.Linear | _ConvNd)]
+    return [layer.register_forward_pre_hook(lambda layer, inputs: keep(inputs[0])) for layer in weighted]
 
 
 def rows(outputs: Tensor, images: int) -> Tensor:

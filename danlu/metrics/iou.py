@@ -29,15 +29,22 @@ def box_iou(a: Any, b: Any) -> np.ndarray:
 
 
 @metrics(kind="segment", higher_is_better=True, paper="doi:10.1007/s11263-009-0275-4")
-def mean_iou(answers: Tensor, targets: Tensor) -> float:
+def mean_iou(answers: Tensor, targets: Tensor, *, ignore: int | None = None) -> float:
     """The IoU of each class's pixels, all images together, averaged over the classes.
 
+    Pixels whose truth is `ignore` do not count, such as the 255 around the objects of PASCAL VOC.
     Shape: answers int [...], targets int [...] -> float in 0 .. 1
-    Raises: UsageError for shapes that differ.
+    Raises: UsageError for shapes that differ, and where no pixel is left.
     """
     given, truth = labels(answers, "answers"), labels(targets)
     if given.shape != truth.shape:
         raise UsageError(f"answers and targets are classes of the same pixels, got {list(given.shape)} and {list(truth.shape)}")
+    if ignore is not None:
+        if ignore < 0:
+            raise UsageError(f"mean_iou: ignore is a class from 0 on, got {ignore}")
+        given, truth = given.to(truth.device)[truth != ignore], truth[truth != ignore]
+        if not len(truth):
+            raise UsageError(f"mean_iou: every pixel is of the class {ignore}, which does not count")
     count = max(int(max(given.max(), truth.max())) + 1, 2)
     return float(
         over.multiclass_jaccard_index(given.flatten(), truth.flatten().to(given.device), num_classes=count, validate_args=False)

@@ -9,12 +9,15 @@ Source: Villani 2003, Topics in Optimal Transportation, theorem 2.18 and remark 
 sliced: Bonneel et al. 2015, https://doi.org/10.1007/s10851-014-0506-3.
 """
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from ..errors import UsageError
 from ._inputs import finite, sample_pair, tensor
 from ._registry import metrics
+
+PART = 1 << 22  # projections that are in memory at a time
 
 
 @metrics(kind="generate", takes="features", higher_is_better=False, paper="doi:10.1090/gsm/058")
@@ -29,7 +32,7 @@ def wasserstein(generated: Tensor, real: Tensor, *, p: float = 1.0) -> float:
     x, y = sample_pair(x, y)
     if x.shape[1] != 1:
         raise UsageError(f"wasserstein: exact for one feature, got {x.shape[1]}; sliced_wasserstein takes more")
-    return float(moved(x, y, checked(p)) ** (1 / p))
+    return float(moved(x.T, y.T, checked(p)) ** (1 / p))
 
 
 @metrics(kind="generate", takes="features", higher_is_better=False, paper="doi:10.1007/s10851-014-0506-3")
@@ -45,19 +48,26 @@ def sliced_wasserstein(generated: Tensor, real: Tensor, *, projections: int = 12
     draws = torch.Generator().manual_seed(seed)
     directions = torch.randn(x.shape[1], projections, generator=draws, dtype=torch.float64).to(x.device)
     directions /= directions.norm(dim=0)
-    return float(moved(x @ directions, y @ directions, checked(p)).mean() ** (1 / p))
+    p, at_once = checked(p), max(PART // max(len(x), len(y)), 1)
+    each = [moved(part @ x.T, part @ y.T, p) for part in directions.T.split(at_once)]
+    return float(torch.cat(each).mean() ** (1 / p))
 
 
 def moved(x: Tensor, y: Tensor, p: float) -> Tensor:
-    """W_p^p of each column. Shape: [N, S], [M, S] -> [S]."""
-    n, m = len(x), len(y)
-    x, y = x.sort(0).values, y.sort(0).values
+    """W_p^p of each row. Shape: [S, N], [S, M] -> [S]."""
+    n, m = x.shape[1], y.shape[1]
+    x, y = ordered(x), ordered(y)
     if n == m:
-        return (x - y).abs().pow(p).mean(0)
+        return (x - y).abs().pow(p).mean(1)
     # Both step functions are constant between the multiples of m and of n, in units of 1 / (n m).
     steps = torch.cat([torch.arange(n) * m, torch.arange(m) * n]).unique().to(x.device)
     lengths = torch.diff(steps, append=steps.new_tensor([n * m])).to(x.dtype) / (n * m)
-    return lengths @ (x[steps // m] - y[steps // n]).abs().pow(p)
+    return (x[:, steps // m] - y[:, steps // n]).abs().pow(p) @ lengths
+
+
+def ordered(rows: Tensor) -> Tensor:
+    """Each row from its lowest to its highest. On the CPU by NumPy, whose sort is several times faster."""
+    return torch.from_numpy(np.sort(rows.numpy(), axis=1)) if rows.device.type == "cpu" else rows.sort(1).values
 
 
 def checked(p: float) -> float:

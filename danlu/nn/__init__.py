@@ -1,6 +1,7 @@
 """Layers that several nets or edits share, one idea a file. A layer that only one family needs lives with that family."""
 
 from ._registry import layers
+from .activations import ComposedActivation, ELiSH, HardELiSH, RandomLeakyReLU, Sinusoid, Step, Swish, activations
 from .active import ActiveConv2d
 from .attention_crop import AttentionCrop
 from .big_little import BigLittle
@@ -30,6 +31,7 @@ from .lp_pool import LpPool2d
 from .maxout import Maxout
 from .mixed_pool import MixedPool2d
 from .non_local import NonLocal2d
+from .norms import BatchRenorm, GeneralisedBatchNorm, L1BatchNorm, norms
 from .octave import OctaveConv2d, OctaveEach
 from .pad_shortcut import PadShortcut
 from .projection_shortcut import ProjectionShortcut
@@ -49,6 +51,7 @@ __all__ = [
     "AsymmetricConv2d",
     "AtrousPyramid",
     "AttentionCrop",
+    "BatchRenorm",
     "BigLittle",
     "BilinearPool",
     "BinaryActivation",
@@ -56,6 +59,7 @@ __all__ = [
     "ChannelAttention",
     "ChannelIndex",
     "CompactBilinearPool",
+    "ComposedActivation",
     "Concat",
     "Conv2Plus1d",
     "DSConv2d",
@@ -65,13 +69,17 @@ __all__ = [
     "DetailPreservingPool2d",
     "DilatedConv2d",
     "DualPath",
+    "ELiSH",
     "EarlyExit",
     "ExitHead",
     "ExitPoint",
     "FlattenedConv2d",
     "GatedPool2d",
+    "GeneralisedBatchNorm",
     "GroupShuffle",
+    "HardELiSH",
     "Highway",
+    "L1BatchNorm",
     "LargeMarginLinear",
     "LastChannels",
     "LearnedGroupConv2d",
@@ -84,24 +92,30 @@ __all__ = [
     "PadShortcut",
     "PrimaryCapsules",
     "ProjectionShortcut",
+    "RandomLeakyReLU",
     "RoutedCapsules",
     "SelectiveKernel",
     "SideClassified",
+    "Sinusoid",
     "SpatialAttention",
     "SpatialPyramidPool2d",
     "SpatialTransformer",
     "SqueezeExcitation",
     "StackedConv2d",
+    "Step",
     "StochasticDepth",
     "StochasticPool2d",
     "Sum",
+    "Swish",
     "WeightedMaxPool2d",
     "WithNegative",
+    "activations",
     "angle_margin",
     "exit_entropy",
     "large_margin_head",
     "layers",
     "margin_loss",
+    "norms",
     "plain_head",
     "squash",
 ]

@@ -33,7 +33,9 @@ if about["resize"] == "short_side_crop":
 else:
     image = image.resize((width, height), Image.Resampling.BILINEAR)
 
-x = np.asarray(image, np.float32).reshape(height, width, len(mean)) / 255  # [H, W, C] in [0, 1]
+x = np.asarray(image).reshape(height, width, len(mean))  # [H, W, C]
+curve = np.float32(json.loads(about["curve"])) if "curve" in about else [np.arange(256, dtype=np.float32) / 255] * len(mean)
+x = np.stack([curve[c][x[:, :, c]] for c in range(len(mean))], axis=2)
 x = ((x - np.float32(mean)) / np.float32(std)).transpose(2, 0, 1)[None]  # [1, C, H, W]
 logits = session.run(["logits"], {{"input": x}})[0][0]
 shares = np.exp(logits - logits.max())

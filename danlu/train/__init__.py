@@ -2,6 +2,7 @@
 
 from .autotune import Tune
 from .config import TrainConfig
+from .diagnose import Diagnosis, diagnose
 from .evaluate import Scores, evaluate, score_logits
 from .interrupt import Interrupted
 from .loop import fit
@@ -11,6 +12,6 @@ from .result import Fit
 from .schedules import schedules
 
 __all__ = [
-    "Fit", "Interrupted", "LRFind", "Scores", "TrainConfig", "Tune", "evaluate", "fit", "lr_find", "optimizers", "schedules",
-    "score_logits",
+    "Diagnosis", "Fit", "Interrupted", "LRFind", "Scores", "TrainConfig", "Tune", "diagnose", "evaluate", "fit", "lr_find",
+    "optimizers", "schedules", "score_logits",
 ]  # fmt: skip

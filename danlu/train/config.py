@@ -5,12 +5,14 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
+from torch import nn
+
 from ..data.augment import fields_of as augmentation
 from ..errors import UsageError, unknown
 from ..losses import losses
 from ..registry import Registry
 from ..spec import read, reads
-from .init import inits
+from .init import CONTEXT, inits
 from .mixing import mixings
 from .optimizers import SCALINGS
 from .optimizers import check as check_optimizer
@@ -202,6 +204,8 @@ class TrainConfig:
                 found = reads(registry, text) if chain else [read(registry, text, given)]
                 for step in found if chain else ():
                     step()  # a regulariser or a mixing says what is wrong with its options when it is made
+                if name == "init":  # and an initialisation when it is called, here for a net without layers
+                    found[0](nn.Module(), **dict.fromkeys(CONTEXT))
                 if name == "loss" and found[0].entry.facts["task"] != "classify":
                     judged = [entry.name for entry in losses if entry.facts["task"] == "classify"]
                     wrong.append(f"loss {text!r} is not one for classification; those are {', '.join(judged)}")
@@ -214,7 +218,7 @@ class TrainConfig:
             wrong.append(f"grow_batch needs a schedule that only falls, such as step or cosine, got {self.schedule!r}")
         spec("loss", losses, False)
         if self.init:
-            spec("init", inits, False, ("images",))
+            spec("init", inits, False, CONTEXT)
         spec("regularize", regularizers, True)
         spec("mix", mixings, True)
         choice("scaling", SCALINGS)

@@ -11,10 +11,12 @@ from torch import Tensor, nn
 
 from ..data import Source, batches
 from ..data.layout import SPLITS
-from ..errors import unknown
+from ..errors import UsageError, unknown
 from ..metrics import classification_metrics, wilson
 from ..tasks import Task, classify
 from .autotune import Tune
+from .crops import Crops
+from .members import combined, of_model
 
 
 @dataclass(frozen=True)
@@ -45,14 +47,24 @@ def score_logits(logits: np.ndarray, labels: np.ndarray, classes: Sequence[str])
 
 
 def evaluate(
-    model: nn.Module, source: Source, *, split: str = "test", device: str | torch.device = "cpu", batch_size: int = 512
-) -> Scores:
+    model: nn.Module | Sequence[nn.Module], source: Source, *, split: str = "test", device: str | torch.device = "cpu",
+    batch_size: int = 512, crops: Crops | None = None,
+) -> Scores:  # fmt: skip
     """Judge `model` on a split of `source` ("train", "val" or "test"), in fp32 and eval mode. The model stays as it is.
 
-    Raises: UsageError for another split, or a model whose outputs are not one logit per class.
+    Of several models, or several crops of each image, the probabilities are averaged: `crops=Crops(10)`.
+    Raises: UsageError for another split, no models, or a model whose outputs are not one logit per class.
     """
     if split not in SPLITS:
         raise unknown("split", split, SPLITS)
+    if not isinstance(model, nn.Module) or crops is not None:
+        members = [
+            of_model("the model", one, source.input, device) for one in ([model] if isinstance(model, nn.Module) else model)
+        ]
+        if not members:
+            raise UsageError("there is no model to judge")
+        logits = combined([member.logits(source, split, crops or Crops(), batch_size) for member in members])
+        return score_logits(logits, getattr(source, split).labels, source.classes)
     task = classify(source.classes)
     tune = Tune("fp32", "channels_last")
     judged = tune.place(copy.deepcopy(model), device).eval()

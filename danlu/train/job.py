@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property, partial
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +21,13 @@ from ..losses import losses
 from ..nn import large_margin_head
 from ..spec import read, reads
 from ..tasks import Task, classify
+from .advice import small_batch_advice
 from .autotune import Tune, autotune
 from .checkpoint import Checkpoints
 from .config import BUDGETS, TrainConfig
 from .head import head_of
-from .init import inits
+from .init import CONTEXT, inits
+from .interrupt import Interrupts
 from .mixing import Mixing, mixings
 from .plan import Clock, Plan, make_plan
 from .randomness import seed_step
@@ -35,6 +38,7 @@ from .state import State
 
 Feed = Callable[..., Iterator[tuple[Tensor, Tensor]]]
 TUNE_SECONDS, TUNE_SHARE = 6.0, 0.04
+INIT_SHARE = 0.5  # of a time budget: no more may go into pre-training
 # Settings that a resumed training must share with its checkpoint: the order and the number of images hang on them.
 FIXED = (
     "batch_size", "seed", "optimizer", "augment", "ema", "rates", "bias_rate", "head_first", "grow_batch", "loss", "init",
@@ -128,7 +132,7 @@ class Job:
 
 def prepare(
     model: nn.Module, source: Source, config: TrainConfig, clock: Clock, *, run: Path | None, teacher: nn.Module | None,
-    resume: bool, device: str, say: Callable[[str], None],
+    resume: bool, device: str, say: Callable[[str], None], interrupts: Interrupts,
 ) -> Job:  # fmt: skip
     """Copy, check, resume, tune, plan. `model` and `teacher` stay as they are."""
     if not len(source.train) or not len(source.val):
@@ -154,7 +158,16 @@ def prepare(
     saved = store.read() if resume and store else None
     kept = [spec() for spec in reads(regularizers, config.regularize)]
     if saved is None and config.init:
-        initialise(model, config, train, device)
+
+        def check() -> None:
+            if interrupts.wanted:
+                raise interrupts.error("stopped before the first step, while the weights were initialised")
+            if config.seconds is not None and clock.elapsed > INIT_SHARE * config.seconds:
+                raise UsageError(
+                    f"init {config.init} takes more than half of the time; write fewer steps in it, or give more time"
+                )
+
+        initialise(model, config, train, device, say, check)
     for regularizer in kept:
         regularizer.prepare(model)
     if saved is None:
@@ -182,9 +195,9 @@ def prepare(
             plan = plan.resized(plan.total, state.step)
             state.stopped_early, state.worse = False, 0
         say(f"resumed at step {state.step:,} of {plan.total:,}")
-    advice = never_falls(config.schedule, plan.total, **config.to_json())
-    if advice is not None:
-        say(advice)
+    for advice in (never_falls(config.schedule, plan.total, **config.to_json()), small_batch_advice(model, batch)):
+        if advice is not None:
+            say(advice)
     job = Job(
         source=source, config=config, task=task, device=device, batch=batch, tune=tune, state=state, teacher=teacher, plan=plan,
         clock=clock, store=store, train=partial(train, channels_last=tune.channels_last),
@@ -208,11 +221,21 @@ def head_names(model: nn.Module, source: Source, config: TrainConfig, device: st
     return head_of(model, x, len(source.classes))
 
 
-def initialise(model: nn.Module, config: TrainConfig, train: Feed, device: str) -> None:
-    """Draw the weights of `model` anew, in place, from the seed."""
+def initialise(
+    model: nn.Module, config: TrainConfig, train: Feed, device: str, say: Callable[[str], None],
+    check: Callable[[], None] = lambda: None,
+) -> None:  # fmt: skip
+    """Draw the weights of `model` anew, in place, from the seed. `check` may raise, before each batch of a long one."""
+
+    def feed() -> Iterator[Tensor]:
+        for epoch in count():
+            for x, _ in train(epoch=epoch):
+                check()
+                yield x
+
     images, _ = next(train(epoch=0))
     seed_step(config.seed, 0, device)
-    read(inits, config.init, ("images",))(model, images=images)
+    read(inits, config.init, CONTEXT)(model, images=images, feed=feed, say=say)
 
 
 def private_copy(model: nn.Module, what: str, source: Source, task: Task, device: str) -> nn.Module:

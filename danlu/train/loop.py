@@ -76,7 +76,9 @@ def fit(
     say = log or (lambda text: None)
     clock = Clock()
     with Interrupts(stop) as interrupts, private_randomness(device), kept_memory(device):
-        job = prepare(model, source, config, clock, run=run, teacher=teacher, resume=resume, device=device, say=say)
+        job = prepare(
+            model, source, config, clock, run=run, teacher=teacher, resume=resume, device=device, say=say, interrupts=interrupts
+        )  # fmt: skip
         state, task = job.state, job.task
         good = state.snapshot()
         clock.begin()

@@ -13,7 +13,8 @@ class Teacher(nn.Module):
 
         x_teacher = resized((x std + mean) of the student, to the teacher's size), normalised as the teacher's images were
 
-    Shape: [B, C, H, W] as the student sees it -> the teacher's outputs. Raises UsageError for another number of channels.
+    Shape: [B, C, H, W] as the student sees it -> the teacher's outputs.
+    Raises: UsageError for another number of channels, or another curve of the grey levels, which cannot be undone.
     """
 
     scale: Tensor
@@ -23,6 +24,11 @@ class Teacher(nn.Module):
         super().__init__()
         if knows.channels != sees.channels:
             raise UsageError(f"the teacher takes {knows.channels} channels, the images have {sees.channels}")
+        if knows.curve != sees.curve:
+            raise UsageError(
+                "the teacher and the images are normalised by different curves of the grey levels (box_cox, equalize), which "
+                "cannot be turned into each other; train both with the same normalize and size"
+            )
         self.model = model
         self.size = knows.size
         mean, std, my_mean, my_std = (

@@ -1,4 +1,4 @@
-"""Weight files into a net: all tensors must fit, save the classifier, whose classes may be others."""
+"""Weight files into a net: all tensors must fit, save the classifier, whose classes may be others; or only those that fit."""
 
 import pickle
 from collections.abc import Iterable, Mapping
@@ -26,8 +26,9 @@ Shapes = dict[str, tuple[int, ...]]
 class Report:
     """What became of each tensor, by name.
 
-    `matched` were loaded. `reshaped` are the classifier's, left as initialised because the file has another number of
-    classes. `missing` (not in the file) and `unexpected` (not in the net) can only be counters, which are no weights.
+    `matched` were loaded; all others of the net are left as initialised. `missing` are not in the file, `unexpected` not in the
+    net; unless loaded partially both can only be counters, which are no weights. `reshaped` have another shape in the file;
+    unless loaded partially that is the classifier, for another number of classes.
     """
 
     matched: tuple[str, ...]
@@ -37,11 +38,28 @@ class Report:
 
     def __str__(self) -> str:
         text = f"{len(self.matched)} tensors loaded"
-        return text + (f"; {', '.join(self.reshaped)} left as initialised (other classes)" if self.reshaped else "")
+        others = {
+            "of another shape in the file": self.reshaped,
+            "not in the file": self.missing,
+            "not in the net": self.unexpected,
+        }
+        for what, names in others.items():
+            weights = [name for name in names if not name.endswith(COUNTERS)]
+            if weights:
+                left = "" if names is self.unexpected else "left as initialised, "
+                text += f"; {len(weights)} {left}{what}: {_first(weights)}"
+        return text
+
+    def to_json(self) -> dict[str, list[str]]:
+        """The names, as lists."""
+        return {what: list(names) for what, names in vars(self).items()}
 
 
-def load_weights(model: nn.Module, path: str | Path) -> Report:
+def load_weights(model: nn.Module, path: str | Path, *, partial: bool = False) -> Report:
     """Copy the tensors of a .safetensors, .pth or .pt file into `model`; nothing is copied unless everything fits.
+
+    With `partial` those are copied that fit by name and shape, one at least, and the report names the others: for a net that
+    shares its trunk with another, or was changed since.
 
     A pickled file is read with torch's weights-only reader, so that it cannot run code. A `{"state_dict": ...}` wrapper and
     the prefixes of DataParallel (`module.`) and torch.compile (`_orig_mod.`) are removed. When the classifier, the last linear
@@ -56,17 +74,17 @@ def load_weights(model: nn.Module, path: str | Path) -> Report:
     missing = [name for name in wanted if name not in found]
     unexpected = [name for name in found if name not in wanted]
     misshapen = [name for name in wanted if name in found and wanted[name] != found[name]]
-    reshaped = misshapen if _only_classes_differ(_classifier(model), misshapen, wanted, found) else []
+    reshaped = misshapen if partial or _only_classes_differ(_classifier(model), misshapen, wanted, found) else []
     wrong = {
         "not in the file": [f"{name} {list(wanted[name])}" for name in missing if not name.endswith(COUNTERS)],
         "not in the net": [f"{name} {list(found[name])}" for name in unexpected if not name.endswith(COUNTERS)],
         "of another shape": [f"{n} is {list(found[n])}, wanted {list(wanted[n])}" for n in misshapen if n not in reshaped],
     }
-    if any(wrong.values()):
+    if any(wrong.values()) and not partial:
         listed = "; ".join(f"{len(names)} {what}: {_first(names)}" for what, names in wrong.items() if names)
-        raise UsageError(f"{path} holds the weights of another net; {listed}")
+        raise UsageError(f"{path} holds the weights of another net; {listed}; partial=True, --weights-partial, loads what fits")
     matched = {name: tensors[name] for name in wanted if name in found and name not in reshaped}
-    if not matched:
+    if all(name.endswith(COUNTERS) for name in matched):
         raise UsageError(f"{path} has no tensor for this net, which has {len(wanted)}")
     model.load_state_dict(matched, strict=False)
     return Report(tuple(matched), tuple(missing), tuple(unexpected), tuple(reshaped))

@@ -62,6 +62,26 @@ def test_other_split_for_people(evaluate: Callable[..., Any], trained: Path) -> 
     assert "hardest classes: " in result.stdout
 
 
+def test_models_and_crops_together(evaluate: Callable[..., Any], trained: Path) -> None:
+    result = evaluate(trained, trained / "model.onnx", "digits", "--crops", "10", "--scale", "1.25", "--threads", "1", "--json")
+    assert result.exit_code == 0, result.stderr
+    assert "mirror image" in result.stderr  # a mirrored 2 is no 2
+    answer = json.loads(result.stdout)
+    assert (answer["crops"], answer["image"], answer["input"], answer["n"]) == (10, [10, 10], [8, 8], 269)
+    names = [row["name"] for row in answer["rows"]]
+    assert names == [str(trained), answer["models"][1], *(f"{m}, 10 crops at scale 1.25" for m in answer["models"]),
+                     "all 2, 10 crops at scale 1.25"]  # fmt: skip
+    alone, file, _, _, both = answer["rows"]
+    assert alone["accuracy"] == file["accuracy"] == json.loads(evaluate(trained, "digits", "--json").stdout)["accuracy"]
+    assert both["accuracy"] == answer["accuracy"]
+    assert both["difference"][0] == pytest.approx(both["accuracy"] - alone["accuracy"])
+    assert both["times"] > 1
+    shown = evaluate(trained, "digits", "--scale", "1.25", "-q")
+    assert shown.exit_code == 0
+    assert "1 crop at scale 1.25" in shown.stdout
+    assert "Gain and times are over the first line" in shown.stdout
+
+
 def test_wrong_usage(evaluate: Callable[..., Any], trained: Path, tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     for label in ("a", "b"):
@@ -74,6 +94,10 @@ def test_wrong_usage(evaluate: Callable[..., Any], trained: Path, tmp_path: Path
         ((tmp_path / "none.onnx", "digits"), "does not exist"),
         ((trained, tmp_path / "photos"), "knows the classes"),
         ((trained / "model.onnx", tmp_path / "photos"), "knows the classes"),
+        ((trained, trained, tmp_path / "photos"), "knows the classes"),
+        ((trained, "digits", "--crops", "7"), "the nearest are"),
+        ((trained, "digits", "--crops", "9", "--scale", "1"), "not all different"),
+        (("digits",), "Missing argument"),
     ):
         result = evaluate(*words)
         assert result.exit_code == 2, words

@@ -118,3 +118,10 @@ def test_a_layer_is_shown_with_its_arguments():
         ("stride", False),
     ]
     assert "Shape:" in answer["about"]
+
+
+def test_a_name_of_two_kinds_is_found_by_its_kind():
+    assert told("show", "step")["kind"] == "schedule"
+    assert told("show", "activations:step")["kind"] == "activation"
+    assert told("show", "norms:l1")["kind"] == "norm"
+    assert "did you mean swish" in call("show", "activations:swich").stderr

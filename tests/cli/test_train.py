@@ -81,6 +81,14 @@ def test_teacher_and_weights(danlu: Callable[..., Any]) -> None:
     assert "weights: " in again.stderr
     assert json.loads(again.stdout)["run"].endswith("0002-digits")
     assert yaml.safe_load(Path("runs/0002-digits/config.yaml").read_text())["teacher"] == first["run"]
+    deeper = ("train", "resnet14(width=0.25)", "digits", "--steps", 1, *FAST, "--json", "--weights", first["file"])
+    refused = danlu(*deeper)
+    assert refused.exit_code == 2
+    assert "--weights-partial, loads what fits" in refused.stderr
+    partial = json.loads(danlu(*deeper, "--weights-partial").stdout)["weights"]
+    assert len(partial["matched"]) == len(json.loads(again.stdout)["weights"]["matched"])
+    assert "layer1.1.conv1.weight" in partial["missing"]
+    assert danlu(*small, "--weights-partial").exit_code == 2
 
 
 @pytest.mark.parametrize(

@@ -59,7 +59,7 @@ def test_all_errors_at_once() -> None:
     text = str(caught.value)
     for expected in (
         "unknown edit 'fold_bm'; did you mean fold_bn",
-        "unknown swap_activation: to 'rellu'; did you mean relu",
+        "swap_activation: unknown activation 'rellu'; did you mean relu",
         "prune_channels: ratio takes a number, got 'half'",
         "example is given by the program",
         "prune_channels needs example",

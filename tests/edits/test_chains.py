@@ -20,7 +20,7 @@ from danlu.edits.surgery import count_params
 from danlu.errors import UsageError
 from danlu.zoo import create, models
 
-COUNT = int(os.environ.get("DANLU_CHAINS", "40"))
+COUNT = int(os.environ.get("DANLU_CHAINS", "16"))
 CALLS = runpy.run_path(str(Path(__file__).with_name("test_contract.py")))["CALLS"]
 STEPS = {entry.name: CALLS.get(entry.name, [entry.name]) for entry in edits if not entry.facts["needs"]}
 

@@ -21,8 +21,8 @@ from danlu.registry import Entry
 CALLS: dict[str, list[str]] = {
     "fit_input": ["fit_input(size=28)", "fit_input(size=40)"],
     "skip": ["skip", "skip(shortcut='project')", "skip(mode='concat')"],
-    "swap_activation": ["swap_activation(to='silu')", "swap_activation(to='prelu')"],
-    "swap_norm": [f"swap_norm(to='{to}')" for to in ("batch", "group", "layer", "instance", "none")],
+    "swap_activation": ["swap_activation(to='swish')", "swap_activation(to='prelu')"],
+    "swap_norm": [f"swap_norm(to='{to}')" for to in ("batch", "group", "layer", "instance", "none", "batch_renorm", "lrn")],
     "swap_pool": [
         "swap_pool(to='conv')",
         "swap_pool(to='mean', strided=True)",

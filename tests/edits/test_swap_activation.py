@@ -1,43 +1,69 @@
-"""swap_activation: each kind against its published formula; what stays, and why."""
+"""swap_activation: kinds by name with options; what stays, and why. Their formulas are in tests/nn/test_activations.py."""
 
-import math
 from collections.abc import Callable
-from typing import get_args
+from pathlib import Path
 
 import pytest
 import torch
 from torch import Tensor, nn
 
+from danlu.codec import load_saved, save
+from danlu.data import Input
 from danlu.edits import edit
-from danlu.edits.swap_activation import KINDS, To, swap_activation
+from danlu.edits.swap_activation import swap_activation
 from danlu.errors import UsageError
-
-FORMULAS: dict[str, Callable[[Tensor], Tensor]] = {
-    "relu": lambda x: x.clamp(min=0),
-    "silu": lambda x: x / (1 + (-x).exp()),
-    "hardswish": lambda x: x * (x + 3).clamp(0, 6) / 6,
-    "gelu": lambda x: x * (1 + torch.erf(x / math.sqrt(2))) / 2,
-    "leaky_relu": lambda x: torch.where(x > 0, x, 0.01 * x),
-    "elu": lambda x: torch.where(x > 0, x, x.exp() - 1),
-    "selu": lambda x: 1.0507009873554805 * torch.where(x > 0, x, 1.6732632423543772 * (x.exp() - 1)),
-    "mish": lambda x: x * torch.tanh((1 + x.exp()).log()),
-    "tanh": lambda x: (x.exp() - (-x).exp()) / (x.exp() + (-x).exp()),
-    "sigmoid": lambda x: 1 / (1 + (-x).exp()),
-    "softplus": lambda x: (1 + x.exp()).log(),
-    "prelu": lambda x: torch.where(x > 0, x, 0.25 * x),
-}
+from danlu.nn import ComposedActivation, Step, Swish, activations
+from danlu.zoo import create
 
 
-def test_every_choice_has_a_formula_here() -> None:
-    assert set(get_args(To)) == set(KINDS) == set(FORMULAS)
+def test_by_name_with_options_and_in_a_recipe() -> None:
+    net = nn.Sequential(nn.Linear(2, 2), nn.ReLU(inplace=True), nn.Linear(2, 2)).double()
+    model = edit(net, "swap_activation(to='leaky_relu(slope=0.5)')").model
+    assert model[1].negative_slope == 0.5
+    assert model.danlu_recipe is not None
+    model = edit(net, "swap_activation(to=\"composed(unary1='sin', unary2='gate', binary='mul')\")").model
+    assert isinstance(model[1], ComposedActivation)
+    assert model[1].weight.dtype is torch.float64
+    again = edit(nn.Sequential(nn.Linear(2, 2), nn.ReLU(), nn.Linear(2, 2)), model.danlu_recipe).model
+    assert repr(again) == repr(model)
 
 
-@pytest.mark.parametrize("to", sorted(FORMULAS))
-def test_computes_the_formula(to: str) -> None:
-    x = torch.linspace(-4, 4, 101, dtype=torch.float64)
-    old = nn.Sequential(nn.Tanh() if to != "tanh" else nn.ReLU(), nn.Linear(1, 1).double())
-    model = swap_activation(old, to=to).model
-    torch.testing.assert_close(model[0](x.view(-1, 1)).view(-1), FORMULAS[to](x), rtol=1e-9, atol=1e-9)
+def test_what_is_there_already_stays_and_other_options_do_not() -> None:
+    net = nn.Sequential(nn.LeakyReLU(0.1), nn.Linear(2, 2))
+    assert dict(swap_activation(net, to="leaky_relu(slope=0.1)").kept) == {"0": "it is leaky_relu(slope=0.1) already"}
+    assert swap_activation(net, to="leaky_relu").model[0].negative_slope == 0.01
+    swish = swap_activation(net, to="swish(beta=3.0)").model
+    assert swap_activation(swish, to="silu").changed[0].before == "Swish(3, learned=True)"
+    assert swap_activation(nn.Sequential(Swish(learned=False), nn.Linear(2, 2)), to="swish(learned=False)").changed == []
+
+
+def test_own_kinds_are_seen_as_gates_and_outputs() -> None:
+    class Gated(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.gate, self.out = Step(), Swish()
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.out(x * self.gate(x))
+
+    assert dict(swap_activation(Gated(), to="relu").kept) == {
+        "gate": "it is a gate: its output is multiplied",
+        "out": "it gives the output of the net",
+    }
+
+
+@pytest.mark.parametrize("to", ["rrelu(lower=0.2)", "composed(unary1='x', unary2='gate', binary='mul')"])
+def test_a_net_with_it_is_saved_and_rebuilt(to: str, tmp_path: Path) -> None:
+    net = create("resnet8 | fit_input(size=8)", num_classes=10, in_channels=1)
+    made = edit(net, f"swap_activation(to={to!r})").model.eval()
+    with torch.no_grad():
+        for parameter in made.parameters():
+            parameter.add_(0.01)
+    x = torch.randn(2, 1, 8, 8)
+    input = Input((8, 8), 1, (0.0,), (1.0,))
+    for name in ("model", "model.danlu"):
+        save(made, tmp_path / name, input=input, classes=[str(i) for i in range(10)])
+        torch.testing.assert_close(load_saved(tmp_path / name).model.eval()(x), made(x), rtol=1e-3, atol=1e-3)
 
 
 def test_swaps_everything_that_is_an_activation(make_net: Callable[[str], nn.Module]) -> None:
@@ -48,7 +74,8 @@ def test_swaps_everything_that_is_an_activation(make_net: Callable[[str], nn.Mod
 
 def test_new_activations_never_work_in_place() -> None:
     net = nn.Sequential(nn.Conv2d(3, 4, 1), nn.ReLU(inplace=True), nn.Conv2d(4, 4, 1))
-    for to in KINDS:
+    for entry in activations:
+        to = {"composed": "composed(unary1='x', unary2='tanh', binary='add')"}.get(entry.name, entry.name)
         model = swap_activation(net, to=to).model
         assert not getattr(model[1], "inplace", False) or to == "relu"
         model(torch.randn(1, 3, 4, 4)).sum().backward()
@@ -111,7 +138,11 @@ def test_zoo_nets_have_no_function_left_over() -> None:
 
 
 def test_wrong_names() -> None:
-    with pytest.raises(UsageError, match=r"unknown activation 'swish'; did you mean hardswish"):
-        swap_activation(nn.ReLU(), to="swish")
+    with pytest.raises(UsageError, match=r"unknown activation 'swich'; did you mean swish"):
+        swap_activation(nn.ReLU(), to="swich")
+    with pytest.raises(UsageError, match="crelu gives twice the channels: use the edit crelu"):
+        swap_activation(nn.ReLU(), to="crelu")
+    with pytest.raises(UsageError, match="leaky_relu: slope takes a number, got 'a'"):
+        edit(nn.ReLU(), "swap_activation(to=\"leaky_relu(slope='a')\") | fold_bn")
     with pytest.raises(UsageError, match="unknown module in skip 'a'"):
         swap_activation(nn.Sequential(nn.ReLU()), to="silu", skip=["a"])

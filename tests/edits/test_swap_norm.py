@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from danlu.edits import edit
-from danlu.edits.swap_norm import largest_divisor, swap_norm
+from danlu.edits.swap_norm import swap_norm
 from danlu.errors import UsageError
+from danlu.nn.norms import largest_divisor
 
 
 def normed(x: Tensor, dims: tuple[int, ...]) -> Tensor:
@@ -53,6 +54,29 @@ def test_back_to_batch(norm: nn.BatchNorm2d) -> None:
     x = torch.randn(4, 12, 5, 5, dtype=torch.float64)
     torch.testing.assert_close(back(x), affine(norm, normed(x, (0, 2, 3))), rtol=1e-9, atol=1e-9)
     assert torch.equal(back[0].weight, norm.weight)
+
+
+@pytest.mark.parametrize("to", ["batch_renorm(start=3)", "l1", "generalised(measure='median')"])
+def test_a_trained_batch_norm_and_its_variants_are_one_at_inference(
+    to: str, make_net: Callable[[str], nn.Module], x: Tensor
+) -> None:
+    net = make_net("plain")
+    there = swap_norm(net, to=to)
+    assert len(there.changed) == 5
+    back = swap_norm(there.model, to="batch").model
+    assert [type(m) for m in back] == [type(m) for m in net], "one- and two-dimensional ones are those they were"
+    for model in (there.model, back):
+        torch.testing.assert_close(model.eval()(x), net.eval()(x))
+    assert set(dict(swap_norm(there.model, to=to).kept).values()) == {f"it is {to.split('(')[0]} already"}
+
+
+def test_options_stand_behind_the_name() -> None:
+    net = nn.Sequential(nn.BatchNorm2d(12), nn.BatchNorm1d(12))
+    assert str(swap_norm(net, to="group(groups=3)").model) == str(swap_norm(net, to="group", groups=3).model)
+    outcome = edit(net, "swap_norm(to='lrn(size=3, k=2.0)')")
+    assert str(outcome.model[0]) == "LocalResponseNorm(3, alpha=0.0001, beta=0.75, k=2.0)"
+    assert "does not take" in dict(outcome.kept)["swap_norm: 1"]
+    assert swap_norm(swap_norm(net, to="batch_renorm(r_max=2)").model, to="batch_renorm").changed, "other limits are another norm"
 
 
 @given(st.integers(1, 600))

@@ -157,6 +157,18 @@ def test_mean_iou_against_a_loop() -> None:
     assert mean_iou([[0, 1, 1, 1]], [[0, 0, 1, 1]]) == pytest.approx((1 / 2 + 2 / 3) / 2)
 
 
+def test_mean_iou_without_the_pixels_that_do_not_count() -> None:
+    draws = np.random.default_rng(1)
+    answers, truth = draws.integers(0, 4, (2, 9, 8)), draws.integers(0, 5, (2, 9, 8))
+    truth[truth == 4] = 255
+    left = truth != 255
+    assert mean_iou(answers, truth, ignore=255) == mean_iou(answers[left], truth[left])
+    assert mean_iou(answers, truth, ignore=7) == mean_iou(answers, truth) < mean_iou(answers, truth, ignore=255)
+    for bad in (-1, 3):
+        with pytest.raises(UsageError, match="mean_iou"):
+            mean_iou(answers, np.full_like(truth, 3), ignore=bad)
+
+
 def test_refusals() -> None:
     box = [0, 0, 10, 10]
     with pytest.raises(UsageError, match="no object"):

@@ -16,13 +16,14 @@ from danlu.edits import edit
 from danlu.train import Interrupted, TrainConfig, fit
 from danlu.train import plan as planning
 from danlu.train.optimizers import build, set_rate
-from danlu.train.optimizers.kfac import KFAC, curved_layers, patches
+from danlu.train.optimizers._curvature import curved_layers, inverse, patches, places, rows_of
+from danlu.train.optimizers.kfac import KFAC
 
 Make = Callable[..., nn.Sequential]
 Config = Callable[..., TrainConfig]
 Array = np.ndarray
 IMAGES, DAMPING, KEEP, TRUST, MOMENTUM, DECAY = 6, 0.05, 0.6, 1e-2, 0.9, 0.1
-TEXT = f"kfac(damping={DAMPING}, decay={KEEP}, trust={TRUST}, every=2, refresh=3)"
+TEXT = f"kfac(damping={DAMPING}, decay={KEEP}, trust={TRUST}"
 
 
 def tiny() -> nn.Sequential:
@@ -67,9 +68,10 @@ class Dense:
         return np.linalg.solve(self.curvature, gradient.reshape(-1)).reshape(gradient.shape)
 
 
-def test_ten_steps_against_the_dense_curvature() -> None:
+@pytest.mark.parametrize(("every", "refresh"), [(1, 1), (2, 3)], ids=["full", "amortised"])
+def test_ten_steps_against_the_dense_curvature(every: int, refresh: int) -> None:
     net, other = tiny().train(), tiny().train()
-    optimizer = build(TEXT, net, lr=0.5, weight_decay=DECAY, momentum=MOMENTUM)
+    optimizer = build(f"{TEXT}, every={every}, refresh={refresh})", net, lr=0.5, weight_decay=DECAY, momentum=MOMENTUM)
     conv, norm, linear = other[0], other[2], other[4]
     curves = {"conv": Dense(), "linear": Dense()}
     velocity: dict[str, Array] = {}
@@ -90,10 +92,10 @@ def test_ten_steps_against_the_dense_curvature() -> None:
         # Of the sum of the losses: each image's own gradient (batch norm lets the images see each other).
         to_conv, to_linear = torch.autograd.grad(losses.sum(), [between, logits], retain_graph=True)
         losses.mean().backward()
-        if step % 2 == 0:
+        if step % every == 0:
             curves["conv"].see(windows(x.numpy()), to_conv.flatten(2).transpose(1, 2).numpy())
             curves["linear"].see(features.detach().numpy()[:, None], to_linear.numpy()[:, None])
-        if step % 3 == 0:
+        if step % refresh == 0:
             for curve in curves.values():
                 curve.invert()
         g_conv = np.concatenate([conv.weight.grad.flatten(1).numpy(), conv.bias.grad.numpy()[:, None]], 1)
@@ -135,35 +137,90 @@ def test_one_undamped_step_solves_a_linear_regression() -> None:
 
 
 def test_patches_of_tokens_and_images() -> None:
-    tokens = torch.randn(2, 3, 5)
-    rows = patches(nn.Linear(5, 4), tokens)
+    tokens, linear = torch.randn(2, 3, 5), nn.Linear(5, 4)
+    rows = patches(linear, tokens, linear(tokens), torch.arange(6))
     assert rows.shape == (6, 6)
     assert torch.equal(rows[:, :5], tokens.reshape(6, 5))
     assert bool((rows[:, 5] == 1).all())
-    conv = nn.Conv2d(2, 7, (1, 3), stride=(1, 2), dilation=(1, 2), bias=False)
-    x = torch.randn(3, 2, 4, 9)
-    by_patches = (patches(conv, x) @ conv.weight.flatten(1).T).reshape(3, 4, 3, 7).permute(0, 3, 1, 2)
-    torch.testing.assert_close(by_patches, conv(x))
+    for settings in ({"stride": (1, 2), "dilation": (1, 2)}, {"padding": (2, 1), "stride": 2}):
+        conv = nn.Conv2d(2, 7, (1, 3), bias=False, **settings)
+        for layout in (torch.contiguous_format, torch.channels_last):
+            x = torch.randn(3, 2, 4, 9).to(memory_format=layout)
+            output = conv(x)
+            some = torch.tensor([0, 5, 11, output.numel() // 7 - 1])
+            by_patches = patches(conv, x, output, some) @ conv.weight.flatten(1).T
+            torch.testing.assert_close(by_patches, rows_of(conv, output, some))
+            torch.testing.assert_close(by_patches, output.movedim(1, -1).flatten(0, -2)[some])
 
 
-def test_looks_at_as_many_images_as_have_the_rows() -> None:
-    def net() -> nn.Sequential:
-        torch.manual_seed(1)
-        return nn.Sequential(nn.Conv2d(2, 3, 3), nn.Flatten(), nn.Linear(48, 2)).double().train()
+def test_every_place_is_as_likely_as_any_other() -> None:
+    assert places(9, 9, seed=3).tolist() == list(range(9))
+    counts = torch.zeros(20)
+    for seed in range(4000):
+        chosen = places(20, 7, seed)
+        assert len(chosen) == 7
+        counts[chosen] += 1
+    expected = 4000 * 7 / 20
+    assert float((counts - expected).abs().max()) < 5 * expected**0.5
+    last = [int(places(10**6, 3, seed).max()) for seed in range(50)]
+    assert max(last) < 10**6
 
+
+def test_looks_at_some_places_of_all_images() -> None:
+    torch.manual_seed(1)
+    model = nn.Sequential(nn.Conv2d(2, 3, 3), nn.Flatten(), nn.Linear(48, 2)).double().train()
     x = torch.randn(8, 2, 6, 6, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
-    model = net()
-    optimizer = build("kfac(rows=33)", model, lr=0.01, weight_decay=0.0, momentum=0.9)  # 16 places: in 3 images
-    model(x).square().sum(1).mean().backward()
-    seen = optimizer.state[model[0].weight]
-    rows = patches(nn.Conv2d(2, 3, 3), x[:3])
-    torch.testing.assert_close(seen["a_sum"], rows.T @ rows / 3)
+    between = model[0](x)
+    gradient = torch.autograd.grad(model[2](model[1](between)).square().sum(1).mean(), between)[0] * 8
+    inputs = nn.functional.unfold(x, 3).transpose(1, 2).flatten(0, 1)  # 8 images of 16 places
+    inputs = torch.cat([inputs, torch.ones(128, 1).double()], 1)
+    outputs = gradient.flatten(2).transpose(1, 2).flatten(0, 1)
+    for rows in (33, 128, 4096):
+        optimizer = build(f"kfac(rows={rows})", model, lr=0.01, weight_decay=0.0, momentum=0.9)
+        model(x).square().sum(1).mean().backward()
+        seen, chosen = optimizer.state[model[0].weight], places(128, rows, seed=0)
+        assert len(chosen) == min(rows, 128)
+        a, g = inputs[chosen], outputs[chosen]
+        torch.testing.assert_close(seen["a_sum"], 16 * a.T @ a / len(chosen))  # of an image: the sum over its 16 places
+        torch.testing.assert_close(seen["g_sum"], g.T @ g / len(chosen))
+        assert isinstance(optimizer, KFAC)
+        optimizer.release()
 
-    other = net()
-    between = other[0](x)
-    gradient = torch.autograd.grad(other[2](other[1](between)).square().sum(), between)[0][:3]
-    g = sum(torch.outer(v, v) for image in gradient for v in image.flatten(1).T) / (3 * 16)
-    torch.testing.assert_close(seen["g_sum"], g)
+
+def test_layers_of_one_shape_go_together_as_they_would_alone() -> None:
+    """Three equal layers, one of them at another rate, one without a gradient in some steps; against each alone."""
+    torch.manual_seed(0)
+    net = nn.ModuleList([nn.Linear(4, 4) for _ in range(3)]).double().train()
+    text = "kfac(trust=1e12, every=1, refresh=2)"
+    optimizer = build(text, net, lr=0.1, weight_decay=0.0, momentum=0.0, rates={"1.*": 0.5})
+    alone = [copy.deepcopy(layer) for layer in net]
+    singles = [
+        build(text, layer, lr=0.1 * (0.5 if i == 1 else 1), weight_decay=0.0, momentum=0.0) for i, layer in enumerate(alone)
+    ]
+    for step in range(5):
+        x = torch.randn(3, 7, 4, dtype=torch.float64)
+        used = [i for i in range(3) if not (i == 2 and step in (1, 2))]
+        for layers in (net, alone):
+            sum(layers[i](x[i]).square().sum(1).mean() for i in used).backward()
+        for one in (optimizer, *singles):
+            one.step()
+            one.zero_grad()
+        for together, single in zip(net, alone, strict=True):
+            torch.testing.assert_close(together.weight, single.weight, rtol=1e-9, atol=1e-12)
+            torch.testing.assert_close(together.bias, single.bias, rtol=1e-9, atol=1e-12)
+
+
+def test_inverses_against_numpy_and_what_has_none() -> None:
+    root = torch.randn(3, 9, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    matrices, ridges = root.mT @ root, torch.tensor([0.1, 1.0, 3.0], dtype=torch.float64)
+    expected = np.linalg.inv(matrices.numpy() + ridges.numpy()[:, None, None] * np.eye(5))
+    found = inverse(matrices.clone(), ridges)
+    assert np.allclose(found.numpy(), expected, rtol=1e-9)
+    matrices[1] = -10 * torch.eye(5)
+    matrices[2, 0, 0] = torch.nan
+    found = inverse(matrices, ridges)
+    assert np.allclose(found[0].numpy(), expected[0], rtol=1e-9)
+    assert bool(found[1:].isnan().all())
 
 
 def test_which_layers_have_curvature() -> None:

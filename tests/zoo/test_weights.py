@@ -82,6 +82,35 @@ def test_another_class_count_leaves_the_classifier_and_says_so(tmp_path, name):
     assert report.reshaped[0] in str(report)
 
 
+def test_partial_loading_takes_what_fits_by_name_and_shape_and_reports_the_rest(tmp_path):
+    source, target = net("resnet14", 7), net("resnet8", in_channels=1)
+    before, tensors = state(target), state(source)
+    report = load_weights(target, write(tensors, tmp_path / "w.safetensors"), partial=True)
+    after = state(target)
+    fits = {name for name in before if name in tensors and tensors[name].shape == before[name].shape}
+    assert set(report.matched) == fits
+    assert set(report.reshaped) == {"conv1.weight", "fc.weight", "fc.bias"}
+    assert set(report.unexpected) == tensors.keys() - before.keys()
+    assert report.missing == ()
+    assert all(torch.equal(after[name], (tensors if name in fits else before)[name]) for name in after)
+    assert f"{len(fits)} tensors loaded; 3 left as initialised, of another shape in the file: conv1.weight, fc.weight" in str(
+        report
+    )
+    assert "30 not in the net: layer1.1.bn1.bias" in str(report)
+    back = load_weights(net("resnet14", 7), write(after, tmp_path / "back.pth"), partial=True)
+    assert set(back.missing) == set(report.unexpected)
+    assert set(back.to_json()["missing"]) == set(report.unexpected)
+    assert f"{len(report.unexpected) - 6} left as initialised, not in the file" in str(back)  # six are counters of batch norms
+
+
+def test_partial_loading_of_nothing_is_refused(tmp_path):
+    target = net()
+    before = state(target)
+    with pytest.raises(UsageError, match="no tensor for this net"):
+        load_weights(target, write(state(net("lenet5_caffe")), tmp_path / "w.pth"), partial=True)
+    assert same(state(target), before)
+
+
 @pytest.mark.parametrize(
     ("other", "options", "says"),
     [

@@ -1,6 +1,6 @@
 """Where weights start from, one idea a file."""
 
-from . import he  # noqa: F401  (each registers itself)
-from ._registry import inits
+from . import autoencoder, constant, he, kumar, lsuv, normal, orthogonal, rbm, uniform, xavier  # noqa: F401  (each registers itself)
+from ._registry import CONTEXT, inits
 
-__all__ = ["inits"]
+__all__ = ["CONTEXT", "inits"]
