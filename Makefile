@@ -33,9 +33,9 @@ lint: .venv/installed-dev
 	$(BIN)/mypy
 
 # The browser tests need Chromium; without it they are skipped and say so.
-# Two workers with a thread each: two programs with two threads each would wait for each other.
+# Two workers with a thread each (two programs with two threads each would wait for each other), in the order of tests/conftest.py.
 test: lint
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 # A thousand random chains of structure edits on random nets.
 chains: .venv/installed-dev
