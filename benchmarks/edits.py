@@ -194,8 +194,9 @@ def table(name: str, repeats: int, seed: int) -> None:
         old, new = race(before, after, x, repeats)
         ratio = statistics.median(b / a for a, b in zip(old, new, strict=True))
         label = net.split(" | ")[0] + (f" at {size}" if size != 32 else "")
+        shown = step.replace("|", r"\|")  # a bar ends a cell of a table
         print(
-            f"| {label} | `{step}` | {params[0]:.3f} M -> {params[1]:.3f} M | {macs[0]:.1f} M -> {macs[1]:.1f} M "
+            f"| {label} | `{shown}` | {params[0]:.3f} M -> {params[1]:.3f} M | {macs[0]:.1f} M -> {macs[1]:.1f} M "
             f"| {spread(old)} -> {spread(new)} | {ratio:.2f} |",
             flush=True,
         )
