@@ -206,9 +206,6 @@ class TrainConfig:
                     step()  # a regulariser or a mixing says what is wrong with its options when it is made
                 if name == "init":  # and an initialisation when it is called, here for a net without layers
                     found[0](nn.Module(), **dict.fromkeys(CONTEXT))
-                if name == "loss" and found[0].entry.facts["task"] != "classify":
-                    judged = [entry.name for entry in losses if entry.facts["task"] == "classify"]
-                    wrong.append(f"loss {text!r} is not one for classification; those are {', '.join(judged)}")
             except UsageError as error:
                 wrong.append(str(error).replace("; ", ", "))
 
@@ -216,7 +213,12 @@ class TrainConfig:
         known = tried(lambda: check_schedule(self.schedule, **sound("period", "gamma", "milestones", "power")))
         if known and self.grow_batch and warms_up(self.schedule):
             wrong.append(f"grow_batch needs a schedule that only falls, such as step or cosine, got {self.schedule!r}")
-        spec("loss", losses, False)
+        judged = [entry.name for entry in losses if entry.facts["task"] == "classify"]
+        called = str(self.loss).partition("(")[0].strip()
+        if called in losses and called not in judged:  # before its options, which may not be writable
+            wrong.append(f"loss {self.loss!r} is not one for classification; those are {', '.join(judged)}")
+        else:
+            spec("loss", losses, False)
         if self.init:
             spec("init", inits, False, CONTEXT)
         spec("regularize", regularizers, True)
