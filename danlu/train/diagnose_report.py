@@ -112,7 +112,10 @@ def write_plot(found: Sequence[Diagnosis], path: Path, title: str) -> None:
     from plotly.colors import qualitative
     from plotly.subplots import make_subplots
 
-    rows = {"outputs": "variance of outputs", "gradients": "variance of gradients", "saturated": "saturated share"}
+    rows = {
+        "outputs": "variance of outputs", "activations": "variance of activations", "gradients": "variance of gradients",
+        "saturated": "saturated share",
+    }  # fmt: skip
     figure = make_subplots(rows=len(rows), cols=1, shared_xaxes=True, vertical_spacing=0.04)
     for number, one in enumerate(found):
         colour = qualitative.D3[number % len(qualitative.D3)]
@@ -132,6 +135,6 @@ def write_plot(found: Sequence[Diagnosis], path: Path, title: str) -> None:
     below_title = {"orientation": "h", "y": 1, "yanchor": "bottom", "x": 0}  # beside the plots it would take half a phone
     above = {"text": title, "y": 0.98, "yanchor": "top", "font": {"size": 14}}
     figure.update_layout(
-        title=above, template="plotly_white", hovermode="x", height=900, legend=below_title, margin={"t": 110, "l": 70, "r": 20}
+        title=above, template="plotly_white", hovermode="x", height=1100, legend=below_title, margin={"t": 110, "l": 70, "r": 20}
     )
     write_text(path, figure.to_html(include_plotlyjs=True, full_html=True))
