@@ -17,7 +17,7 @@ def run(
     words: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[RECIPE] DATA", help="The network, unless it varies; and the images, as `danlu train` takes them."
+            metavar="[RECIPE] DATA", help="The network, resnet20 if none is named; and the images, as `danlu train` takes them."
         ),
     ] = None,
     vary: Annotated[

@@ -17,6 +17,7 @@ from ..units import parse_seconds
 from ..zoo import create
 from .vary import EDIT, RECIPE, check_name, check_value, check_vary, show_value
 
+DEFAULT = "resnet20"  # the network where none is named: it takes any images and any optimiser
 MOST_RUNS = 1000
 SHORTEST_RUN = 2.0  # seconds, below which a training is all preparation
 SHARE = 0.93  # of a time budget that is for the runs; the rest is for judging, storing and the report
@@ -83,7 +84,7 @@ def label_of(values: Mapping[str, Any]) -> str:
 def make_cells(
     recipe: str | None, axes: Mapping[str, Sequence[Any]], settings: Mapping[str, Any], budget: Mapping[str, float], seed: int
 ) -> list[Cell]:
-    """Every combination of the axes over the other settings.
+    """Every combination of the axes over the other settings; of `DEFAULT` where no network is named.
 
     Raises UsageError that names the combination where one cannot be trained.
     """
@@ -92,14 +93,12 @@ def make_cells(
             raise UsageError(f"{name} is both set to {show_value(settings[name])} and varied; leave one out")
     if RECIPE in axes and recipe is not None:
         raise UsageError(f"the network is both given ({recipe}) and varied; leave one out")
-    if RECIPE not in axes and recipe is None:
-        raise UsageError("say which network: danlu compare RECIPE DATA ..., or vary it with --vary recipe=...,...")
     if RECIPE in settings or EDIT in settings:
         raise UsageError("the network and its edits are written as the RECIPE, not as a setting")
     cells, wrong = [], []
     for id, combination in enumerate(itertools.product(*axes.values())):
         values = dict(zip(axes, combination, strict=True))
-        network = str(values.get(RECIPE, recipe))
+        network = str(values.get(RECIPE, recipe or DEFAULT))
         if values.get(EDIT):
             network = f"{network} | {values[EDIT]}"
         own = {name: value for name, value in values.items() if name not in (RECIPE, EDIT)}

@@ -80,6 +80,7 @@ def compare(
 ) -> Comparison:
     """Train every combination of `vary` on `source` with `seeds` seeds, and say which differences are real.
 
+    recipe    the network, `grid.DEFAULT` where none is named or varied
     vary      values by setting of TrainConfig, {"optimizer": ["sgd", "adam"], "lr": [0.1, 0.01]}; also "recipe" (networks)
               and "edit" (chains that are appended to the recipe, "" for none)
     epochs, steps, time

@@ -77,7 +77,6 @@ def test_nothing_that_works_is_a_failure_with_a_report(danlu: Callable[..., Any]
         ((), "say which network and which images"),
         (("a", "b", "c"), "say which network and which images"),
         ((NET, "digits", "--epochs", 1), "say what varies"),
-        (("digits", "--vary", "lr=1,2", "--epochs", 1), "say which network"),
         ((NET, "digits", "--vary", "lr=1,2"), "exactly one of epochs, steps and time, got none"),
         ((NET, "digits", "--vary", "optimiser=sgd", "--epochs", 1), "did you mean optimizer"),
         ((NET, "digits", "--vary", "lr=1,2", "--set", "batch_size=1,2", "--steps", 1), "--set batch_size takes one value, got 2"),

@@ -84,6 +84,12 @@ def test_cells_are_all_combinations_with_their_recipes() -> None:
     assert grid.cells[0].short == "none · sgd · 0.1"
 
 
+def test_without_a_network_it_is_resnet20() -> None:
+    assert {cell.recipe for cell in check(None, {"lr": [1, 2]}, None, epochs=1).cells} == {"resnet20"}
+    edited = check(None, {"edit": ["se", ""]}, None, epochs=1).cells
+    assert [cell.recipe for cell in edited] == ["resnet20 | se", "resnet20"]
+
+
 def test_a_time_is_shared_equally() -> None:
     grid = check("resnet20", {"optimizer": ["sgd", "adam"]}, None, seeds=2, time="2m")
     shares = {cell.config.seconds for cell in grid.cells}
@@ -94,7 +100,6 @@ def test_a_time_is_shared_equally() -> None:
 @pytest.mark.parametrize(
     ("recipe", "vary", "settings", "budget", "says"),
     [
-        (None, {"lr": [1, 2]}, {}, {"epochs": 1}, "say which network"),
         ("resnet20", {"recipe": ["vgg16"]}, {}, {"epochs": 1}, "both given"),
         ("resnet20", {"lr": [1]}, {"lr": 2}, {"epochs": 1}, "both set to 2 and varied"),
         ("resnet20", {"lr": [1]}, {"edit": "se"}, {"epochs": 1}, "written as the RECIPE"),
