@@ -20,11 +20,11 @@ from ..files import write_json
 from ..runs import Run, environment
 from ..train import Interrupted
 from ..units import show_seconds
-from .grid import Cell, check, make_cells, rehearse, share_of
+from .grid import DEFAULT, Cell, check, make_cells, rehearse, share_of
 from .runs import Result, judge_on_test, read_result, run_cell
 from .significance import METHOD, METHOD_ONE_SEED
 from .summary import summarise
-from .vary import check_value, check_vary
+from .vary import RECIPE, check_value, check_vary
 
 Log = Callable[[str], None]
 
@@ -94,6 +94,8 @@ def compare(
     Interrupted when asked to stop.
     """
     grid = check(recipe, vary, settings, seeds=seeds, epochs=epochs, steps=steps, time=time, seed=seed)
+    if recipe is None and RECIPE not in grid.axes:
+        recipe = DEFAULT
     if not isinstance(source, Source):
         source = load_data(source, seed=seed)
     costs = rehearse(grid.cells, source, device)
