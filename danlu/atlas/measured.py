@@ -10,7 +10,7 @@ from ..errors import UsageError
 OURS = Path(__file__).parent / "measured.json"
 # What a row may hold besides its name and recipe.
 NUMBERS = (
-    "params", "macs", "accuracy", "val_accuracy", "train_seconds", "latency_ms", "times_resnet20", "onnx_bytes",
+    "params", "macs", "accuracy", "val_accuracy", "latency_ms", "times_resnet20", "onnx_bytes",
     "train_images_per_second",
 )  # fmt: skip
 # What the pages say of how they were measured.
