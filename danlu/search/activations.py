@@ -27,7 +27,7 @@ from ..data import Source
 from ..edits import edit
 from ..errors import DanluError, UsageError
 from ..nn.activations import BINARY, UNARY, ComposedActivation
-from ..train import TrainConfig, fit
+from ..train import Interrupted, TrainConfig, fit
 from ..zoo import create
 
 Genes = tuple[str, str, str]
@@ -186,7 +186,7 @@ class Child:
         config = TrainConfig(steps=self.steps, batch_size=64, precision="fp32", memory_format="channels_last", seed=seed)
         try:
             done = fit(net, self.source, config, device=self.device)
-        except UsageError:
+        except (UsageError, Interrupted):
             raise
         except DanluError:  # the loss did not stay finite: that is an answer about the activation
             return Trial(activation, shown, seed, None, None, monotonic() - start)

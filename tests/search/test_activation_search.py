@@ -13,6 +13,7 @@ from danlu.errors import DanluError, UsageError
 from danlu.nn.activations import BINARY, UNARY, build
 from danlu.search import activations
 from danlu.search.activations import Draw, Trial, call, fingerprint, formula, search_activations
+from danlu.train import Interrupted
 
 SOURCE = load_data("digits")
 NET = "lenet_300_100(size=8, width=0.1)"
@@ -125,3 +126,16 @@ def test_usage() -> None:
     ):
         with pytest.raises(UsageError, match=message):
             search_activations(SOURCE, **options)
+
+
+def test_a_search_that_is_asked_to_stop_does_not_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = []
+
+    def stopped(*words: Any, **options: Any) -> None:
+        calls.append(words)
+        raise Interrupted("training was interrupted", 130)
+
+    monkeypatch.setattr(activations, "fit", stopped)
+    with pytest.raises(Interrupted):
+        search_activations(SOURCE, net=NET, trials=2, steps=1)
+    assert len(calls) == 1
