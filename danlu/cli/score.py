@@ -103,8 +103,8 @@ def check(
     """Raise UsageError for inputs and options that do not belong together."""
     from ..errors import UsageError
     from ..metrics.pictures import is_picture
-    from ..metrics.plots import checked
     from ..metrics.score import takes
+    from ..plot_file import check_plot
 
     most = max(len(takes(spec.entry)) for spec in specs)
     for spec in specs:
@@ -124,7 +124,7 @@ def check(
     if plot is not None:
         if kind not in ("classify", "verify"):
             raise UsageError(f"--plot draws curves of verify and the confusion matrix of classify, not {kind}")
-        checked(plot)
+        check_plot(plot)
 
 
 def is_folder_or_image(inputs: Sequence[str]) -> bool:

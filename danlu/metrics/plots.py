@@ -10,8 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import UsageError
-from ..files import write_text
+from ..plot_file import check_plot, write_figure
 from .curves import pr_curve, roc_curve
 from .precision_recall import confusion_matrix
 
@@ -26,7 +25,7 @@ def write_curves(scores: Any, targets: Any, path: Path, title: str) -> None:
     Shape: scores [N], targets bool or 0/1 [N]
     Raises: UsageError for another suffix, and unless there are both true and false targets.
     """
-    checked(path)
+    check_plot(path)
     import plotly.graph_objects as go
     from plotly.subplots import make_subplots
 
@@ -60,7 +59,7 @@ def write_confusion(outputs: Any, targets: Any, path: Path, title: str) -> None:
     Shape: outputs [N, K] or int [N], targets int [N]
     Raises: UsageError for another suffix, and for shapes or classes that do not fit.
     """
-    checked(path)
+    check_plot(path)
     import plotly.graph_objects as go
 
     table = confusion_matrix(outputs, targets)
@@ -84,13 +83,7 @@ def thinned(x: np.ndarray, y: np.ndarray, points: int = POINTS) -> np.ndarray:
     return np.unique(np.append(places, len(x) - 1))
 
 
-def checked(path: Path) -> None:
-    """Raise UsageError unless the plot is an HTML file."""
-    if path.suffix != ".html":
-        raise UsageError(f"the plot is written as .html, got {path}")
-
-
 def written(figure: Any, path: Path, title: str) -> None:
     """Write the figure with all it needs."""
     figure.update_layout(title=title, template="plotly_white", showlegend=False)
-    write_text(path, figure.to_html(include_plotlyjs=True, full_html=True))
+    write_figure(figure, path)

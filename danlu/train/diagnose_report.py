@@ -5,8 +5,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from ..errors import UsageError
-from ..files import write_text
+from ..plot_file import check_plot, write_figure
 from .diagnose import RECTIFIERS, Diagnosis, Layer, finite
 
 FAR = 100.0  # a factor of variances over the whole depth that is too much
@@ -107,8 +106,7 @@ def some(layers: Sequence[Layer], most: int = 3) -> str:
 
 def write_plot(found: Sequence[Diagnosis], path: Path, title: str) -> None:
     """Draw variances and saturation by layer into one HTML file that needs no network. Raises UsageError for another suffix."""
-    if path.suffix != ".html":
-        raise UsageError(f"the plot is written as .html, got {path}")
+    check_plot(path)
     from plotly.colors import qualitative
     from plotly.subplots import make_subplots
 
@@ -137,4 +135,4 @@ def write_plot(found: Sequence[Diagnosis], path: Path, title: str) -> None:
     figure.update_layout(
         title=above, template="plotly_white", hovermode="x", height=1100, legend=below_title, margin={"t": 110, "l": 70, "r": 20}
     )
-    write_text(path, figure.to_html(include_plotlyjs=True, full_html=True))
+    write_figure(figure, path)

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from ..data import Augment, Source, batches
 from ..errors import DanluError, UsageError
-from ..files import write_text
+from ..plot_file import check_plot, write_figure
 from ..tasks import classify
 from . import optimizers
 from .autotune import Tune
@@ -150,8 +150,7 @@ def smooth(values: np.ndarray, width: float) -> np.ndarray:
 
 def write_plot(found: LRFind, path: Path, title: str) -> None:
     """Draw the range test into one HTML file that needs no network. Raises UsageError for another suffix."""
-    if path.suffix != ".html":
-        raise UsageError(f"the plot is written as .html, got {path}")
+    check_plot(path)
     import plotly.graph_objects as go
 
     figure = go.Figure(layout={"title": title, "template": "plotly_white", "hovermode": "x"})
@@ -169,4 +168,4 @@ def write_plot(found: LRFind, path: Path, title: str) -> None:
     )  # fmt: skip
     figure.update_xaxes(type="log", title="learning rate")
     figure.update_yaxes(title="training loss")
-    write_text(path, figure.to_html(include_plotlyjs=True, full_html=True))
+    write_figure(figure, path)
