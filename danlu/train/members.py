@@ -100,7 +100,10 @@ def of_onnx(path: str | Path, threads: int | None = None) -> Member:
 
 
 def combined(logits: Sequence[np.ndarray]) -> np.ndarray:
-    """The answer of several; that of one is its own. Shape: [N, K] each -> [N, K]."""
+    """The answer of several; that of one is its own. Shape: [N, K] each -> [N, K]. Raises: UsageError for unlike shapes."""
+    shapes = list(dict.fromkeys(one.shape for one in logits))
+    if len(shapes) > 1:
+        raise UsageError(f"networks answer together when they know the same classes, got {' and '.join(map(str, shapes))}")
     return logits[0] if len(logits) == 1 else mean_log(logits)
 
 

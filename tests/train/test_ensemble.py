@@ -101,3 +101,5 @@ def test_refusals(few: Source, net: Make) -> None:
         evaluate([], few)
     with pytest.raises(UsageError, match="logits of that shape"):
         evaluate([nn.Sequential(nn.Flatten(), nn.Linear(64, 3))], few)
+    with pytest.raises(UsageError, match="know the same classes"):
+        evaluate([nn.Sequential(nn.Flatten(), nn.Linear(64, classes)) for classes in (10, 3)], few)

@@ -132,7 +132,9 @@ def test_encoded_weights_are_refused_before_anything_is_drawn(name: str) -> None
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_net_without_layers_is_left_alone(name: str) -> None:
-    drawn(name, nn.Sequential(nn.Flatten(), nn.PReLU()))
+    net = nn.Sequential(nn.Flatten(), nn.PReLU(init=0.3))
+    slope = net[1].weight.detach().clone()
+    assert torch.equal(drawn(name, net)[1].weight, slope)
 
 
 @pytest.mark.parametrize("entry", inits, ids=lambda entry: entry.name)
