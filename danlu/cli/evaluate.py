@@ -14,13 +14,17 @@ if TYPE_CHECKING:
     from ..train.members import Member
 
 MOST_ROWS = 20
+MODELS = (".safetensors", ".onnx", ".danlu")
 
 
 def run(
     models: Annotated[
         list[Path], typer.Argument(help="Run folders, saved .safetensors, or .onnx files; several answer together.")
     ],
-    data: Annotated[str, typer.Argument(help="Folder or archive of class folders, CSV, IDX, .npz, or `digits`.")],
+    data: Annotated[
+        str,
+        typer.Argument(help="Folder or archive of class folders, CSV, IDX, .npz, or `digits`; without it that of the runs."),
+    ],
     split: Annotated[str, typer.Option(help="train, val or test.")] = "test",
     crops: Annotated[int, typer.Option(help="Crops of each image: 5, 10, k*k, or 2*k*k with mirror images.")] = 1,
     scale: Annotated[
@@ -52,6 +56,10 @@ def run(
             raise unknown("split", split, SPLITS)
         how = Crops(crops, scale, whole)
         check_device(device)
+        if is_model(data):
+            models = [*models, Path(data)]
+            data, seed = learned_from(models)
+            say(f"images: {data}, split as in training (seed {seed})", quiet)
         if len(models) > 1 or not how.plain:
             found = several(models, data, split, how, batch_size, threads, trust, seed, device, quiet)
             give(found, as_json, lambda: show_several(found))
@@ -64,6 +72,40 @@ def run(
         say(f"{source.name}, {split}: {scores.n:,} images", quiet)
         value = {"model": str(model), "recipe": recipe, "data": data, "split": split, **scores.to_json()}
         give(value, as_json, lambda: show(value))
+
+
+def is_model(word: str) -> bool:
+    """Whether what stands in the place of the images is one more network."""
+    path = Path(word)
+    return path.suffix.lower() in MODELS or (path / "model.json").is_file()
+
+
+def learned_from(runs: list[Path]) -> tuple[str, int]:
+    """The images that all of these runs learned from, and the seed that split them.
+
+    Raises: UsageError for what is no run folder, and for runs of different images or splits.
+    """
+    import yaml
+
+    from ..errors import UsageError
+
+    found: list[tuple[str, int]] = []
+    for run in runs:
+        file = run / "config.yaml"
+        read = yaml.safe_load(file.read_text()) if file.is_file() else None
+        about: dict[str, Any] = read if isinstance(read, dict) else {}
+        settings = about.get("config")
+        data, seed = about.get("data"), (settings if isinstance(settings, dict) else about).get("seed")
+        if not isinstance(data, str) or not isinstance(seed, int):
+            raise UsageError(f"{run} does not say which images it learned from; name them last: danlu evaluate MODEL... DATA")
+        found.append((data, seed))
+    for run, (data, seed) in zip(runs, found, strict=True):
+        if (data, seed) != found[0]:
+            raise UsageError(
+                f"{runs[0]} learned from {found[0][0]} with seed {found[0][1]}, {run} from {data} with seed {seed}: name the "
+                f"images last; with other splits, some may have been trained on"
+            )
+    return found[0]
 
 
 def of_saved(

@@ -1,6 +1,7 @@
 """danlu evaluate: a saved model and its exported file get the same scores."""
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -103,3 +104,21 @@ def test_wrong_usage(evaluate: Callable[..., Any], trained: Path, tmp_path: Path
         assert result.exit_code == 2, words
         assert says in result.stderr, (says, result.stderr)
         assert result.stdout == ""
+
+
+def test_runs_alone_are_judged_on_what_they_learned_from(evaluate: Callable[..., Any], trained: Path, tmp_path: Path) -> None:
+    for name, text in (("a", "seed: 3"), ("b", "config: {seed: 3}"), ("other", "seed: 4")):
+        shutil.copytree(trained, tmp_path / name)
+        (tmp_path / name / "config.yaml").write_text(f"data: digits\n{text}\n")
+    both = evaluate(tmp_path / "a", tmp_path / "b", "--json")
+    assert both.exit_code == 0, both.stderr
+    assert "images: digits, split as in training (seed 3)" in both.stderr
+    named = json.loads(evaluate(tmp_path / "a", tmp_path / "b", "digits", "--seed", "3", "--json").stdout)
+    assert json.loads(both.stdout)["confusion"] == named["confusion"]
+    differ = evaluate(tmp_path / "a", tmp_path / "other")
+    assert differ.exit_code == 2
+    assert "with seed 3" in differ.stderr
+    assert "with seed 4" in differ.stderr
+    silent = evaluate(tmp_path / "a", trained / "model.onnx")
+    assert silent.exit_code == 2
+    assert "does not say which images it learned from; name them last" in silent.stderr
