@@ -30,7 +30,7 @@ def exit_entropy(logits: Tensor) -> Tensor:
 class GridPool(nn.Module):
     """The maximum of each cell of a grid laid over the map, whatever its size: stride H // grid, the cells reach the end.
 
-    Shape: [B, C, H, W] -> [B, C, grid, grid]; H and W at least `grid`.
+    Shape: [B, C, H, W] -> [B, C, grid, grid]; H and W at least `grid`. Raises: UsageError for a smaller map.
     """
 
     def __init__(self, grid: int) -> None:
@@ -42,7 +42,14 @@ class GridPool(nn.Module):
         # Written without a branch, so that torch.fx can follow; in ONNX it is one MaxPool.
         rest = self.grid - 1
         tall, wide = x.shape[2] // self.grid, x.shape[3] // self.grid
-        return F.max_pool2d(x, (x.shape[2] - rest * tall, x.shape[3] - rest * wide), (tall, wide))
+        try:
+            return F.max_pool2d(x, (x.shape[2] - rest * tall, x.shape[3] - rest * wide), (tall, wide))
+        except RuntimeError as error:
+            if min(x.shape[2:]) >= self.grid:
+                raise
+            size = f"{x.shape[2]}x{x.shape[3]}"
+            said = f"an exit's grid of {self.grid}x{self.grid} cells needs a map as large, got {size}"
+            raise UsageError(f"{said}; feed larger images, or add the exit with grid={min(x.shape[2:])}") from error
 
     def extra_repr(self) -> str:
         """Its argument."""

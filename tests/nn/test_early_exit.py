@@ -44,6 +44,11 @@ def test_grid_pool_is_max_pooling_where_the_grid_divides_the_map() -> None:
     assert torch.equal(GridPool(4)(x), nn.AdaptiveMaxPool2d(4)(x))
 
 
+def test_a_map_smaller_than_the_grid_is_refused_with_both_sizes() -> None:
+    with pytest.raises(UsageError, match=r"grid of 4x4 cells needs a map as large, got 3x5.*grid=3"):
+        GridPool(4)(torch.randn(1, 2, 3, 5))
+
+
 def test_head_has_the_parameters_of_its_formula() -> None:
     head = ExitHead(6, 10, channels=[16, 8], kernel=5, stride=2, grid=3)
     assert sum(p.numel() for p in head.parameters()) == 16 * 6 * 25 + 16 + 8 * 16 * 9 + 8 + 8 * 9 * 10 + 10
