@@ -17,6 +17,7 @@ budget made it change its plan.
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +37,7 @@ from .evaluate import validate
 from .interrupt import Interrupts
 from .job import Job, prepare
 from .memory import kept_memory
-from .plan import Clock, replan
+from .plan import Clock, replan, save_interval
 from .randomness import private_randomness, seed_step
 from .result import Fit
 from .state import State
@@ -131,8 +132,10 @@ def fit(
                     fall_back(state, good, say)
                     break
                 if at_save:
-                    good = state.snapshot()
-                    job.checkpoint()
+                    with job.clock.saving():
+                        good = state.snapshot()
+                        job.checkpoint()
+                    job.plan = replace(job.plan, save=save_interval(job.plan.every, job.clock))
                 if interrupts.wanted and not at_end:
                     if not state.is_finite():
                         state.load(*good)

@@ -20,6 +20,7 @@ FORWARD_SHARE = 1 / 3  # of a training step: the backward pass costs about twice
 MOST_VALIDATIONS = 100  # of a plan in steps or seconds
 LOOKS = 10  # validations of a plan that is shorter than that many epochs
 SAVE_SECONDS = (1.0, 20.0)  # between checkpoints
+SAVE_SHARE = 0.02  # of the time, at most: the state of a large net is gigabytes, and takes seconds to write
 LATE, EARLY, GROWTH = 1.01, 0.97, 0.3
 ESTIMATE_SHARE = 0.025  # of the time: what the first estimate of a step counts for
 LOOK_SHARE = 0.01  # of the time, between two comparisons of plan and clock
@@ -59,7 +60,7 @@ class Plan:
 
 
 class Clock:
-    """Seconds over all sessions of a training, and what a step and a validation take.
+    """Seconds over all sessions of a training, and what a step, a validation and a checkpoint take.
 
     The seconds of a step are the mean of all that were made, after an estimate that counts for a fortieth of the budget: a
     burst of work elsewhere on the machine must not make the plan jump.
@@ -67,7 +68,7 @@ class Clock:
 
     def __init__(self) -> None:
         self._start = perf_counter()
-        self.validation_seconds = 0.0
+        self.validation_seconds = self.save_seconds = 0.0
         self._steps, self._seconds = 0.0, 0.0  # of training; the estimate included
         self._lap_at = self._look_at = 0.0
         self._images, self._images_at = 0, 0.0
@@ -121,6 +122,13 @@ class Clock:
         self._lap_at += taken
         self._images_at += taken
 
+    @contextlib.contextmanager
+    def saving(self) -> Iterator[None]:
+        """A checkpoint: measured, and left in the time of the steps, which it delays."""
+        start = self.elapsed
+        yield
+        self.save_seconds = self.elapsed - start
+
     def speed(self) -> float:
         """Images a second in training since the last call."""
         taken = self.elapsed - self._images_at
@@ -145,7 +153,7 @@ def make_plan(
         rough = (1 - VALIDATION_SHARE) * ((config.seconds or 0) - clock.elapsed)
         total = step + max(1, int(rough / max(clock.step_seconds, 1e-9)))
     every = validation_interval(total, per_epoch, batch, val_images, by_epoch=config.epochs is not None)
-    save = save_interval(every, clock.step_seconds)
+    save = save_interval(every, clock)
     plan = Plan(max(total, step), per_epoch, every, save, config.budget, changes=changes)
     if config.seconds is not None:
         total = max(affordable(plan, clock, step, config.seconds), step if step else 1)
@@ -177,7 +185,7 @@ def replan(plan: Plan, clock: Clock, step: int, seconds: float) -> Plan:
     # A plan that was made for a much faster machine would look, and save, too seldom.
     cheap = clock.validation_seconds / max(VALIDATION_SHARE * clock.step_seconds, 1e-9)
     every = min(plan.every, max(math.ceil(cheap), math.ceil(plan.total / LOOKS)))
-    return replace(plan, every=every, save=save_interval(every, clock.step_seconds))
+    return replace(plan, every=every, save=save_interval(every, clock))
 
 
 def validation_interval(total: int, per_epoch: int, batch: int, val_images: int, *, by_epoch: bool) -> int:
@@ -195,12 +203,16 @@ def validation_interval(total: int, per_epoch: int, batch: int, val_images: int,
     return max(cheap, math.ceil(total / LOOKS))
 
 
-def save_interval(every: int, step_seconds: float) -> int:
-    """Steps between checkpoints: those of a validation, unless these are under 1 s or over 20 s apart."""
-    shortest, longest = SAVE_SECONDS
-    taken = every * step_seconds
+def save_interval(every: int, clock: Clock) -> int:
+    """Steps between checkpoints: those of a validation, unless these are under 1 s or over 20 s apart.
+
+    As many more as it takes for checkpoints to be a fiftieth of the time, once one has been measured.
+    """
+    shortest = max(SAVE_SECONDS[0], clock.save_seconds / SAVE_SHARE)
+    longest = max(SAVE_SECONDS[1], shortest)
+    taken = every * clock.step_seconds
     if taken > longest:
-        return max(1, int(longest / step_seconds))
+        return max(1, int(longest / clock.step_seconds))
     if 0 < taken < shortest:
         return every * math.ceil(shortest / taken)
     return every

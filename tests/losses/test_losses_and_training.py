@@ -32,6 +32,7 @@ MARGIN = "large_margin_softmax(margin=2, gamma=0.01)"
 @pytest.fixture(autouse=True)
 def _one_thread(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(planning, "SAVE_SECONDS", (0.0, 20.0))
+    monkeypatch.setattr(planning, "SAVE_SHARE", float("inf"))
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     yield

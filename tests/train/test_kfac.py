@@ -271,6 +271,7 @@ def test_trains_and_resumes_bit_for_bit(
     settings: dict, few: Source, net: Make, config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:  # fmt: skip
     monkeypatch.setattr(planning, "SAVE_SECONDS", (0.0, 20.0))
+    monkeypatch.setattr(planning, "SAVE_SHARE", float("inf"))
     made = config(**{"epochs": 4, "optimizer": "kfac(refresh=4)", "rates": {"8.*": 2}, **settings})
     straight = fit(net(), few, made)
     assert straight.best_accuracy > 0.6

@@ -22,6 +22,7 @@ STEPPED = {"schedule": "step(period=0.5, gamma=0.25)", "warmup": 0, "grow_batch"
 @pytest.fixture(autouse=True)
 def _checkpoint_at_every_validation(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(planning, "SAVE_SECONDS", (0.0, 20.0))
+    monkeypatch.setattr(planning, "SAVE_SHARE", float("inf"))
 
 
 def plain_net() -> nn.Sequential:

@@ -25,6 +25,14 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> Machine:
     return Machine(monkeypatch)
 
 
+def pace(step_seconds: float, save_seconds: float = 0.0) -> Clock:
+    """A clock that has measured so much."""
+    clock = Clock()
+    clock.expect(step_seconds, None)
+    clock.save_seconds = save_seconds
+    return clock
+
+
 def simulate(
     machine: Machine, budget: float, step_cost: Callable[[float], float], validation: float, *, estimate: float = 0.01
 ) -> tuple[Plan, float, int]:  # fmt: skip
@@ -128,10 +136,32 @@ def test_validations_cost_at_most_a_tenth(total: int, per_epoch: int, val: int, 
 
 @given(every=st.integers(1, 10_000), step=st.floats(1e-5, 60))
 def test_checkpoints_are_seconds_apart(every: int, step: float) -> None:
-    save = save_interval(every, step)
+    save = save_interval(every, pace(step))
     assert save >= 1
     assert save * step <= max(20.0, step, 2 * every * step) or save % every == 0
     assert save * step >= 0.99 or save == every
+
+
+@given(every=st.integers(1, 10_000), step=st.floats(1e-5, 60), taken=st.floats(0, 100))
+def test_checkpoints_cost_at_most_a_fiftieth(every: int, step: float, taken: float) -> None:
+    save = save_interval(every, pace(step, taken))
+    assert taken <= 0.02 * (save + 1) * step + 1e-9
+    assert save * step <= max(20.0, 50 * taken, step) + every * step
+
+
+def test_a_checkpoint_is_timed_and_stays_in_the_time_of_the_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [0.0]
+    monkeypatch.setattr(planning, "perf_counter", lambda: now[0])
+    clock = Clock()
+    clock.begin()
+    now[0] += 1
+    clock.count(1)
+    with clock.saving():
+        now[0] += 3
+    now[0] += 1
+    clock.count(1)
+    assert clock.save_seconds == 3
+    assert clock.step_seconds == 2.5
 
 
 def test_validations_to_come() -> None:

@@ -98,6 +98,7 @@ def test_factors_of_one_change_nothing(few: Source, net: Make, config: Config) -
 
 def test_resumed_bit_for_bit(few: Source, net: Make, config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(planning, "SAVE_SECONDS", (0.0, 20.0))
+    monkeypatch.setattr(planning, "SAVE_SHARE", float("inf"))
     settings = config(epochs=3, lr=0.02, ema=0.9, rates={"0.*": 0, "8.*": 10, "*.bias": 2})
     straight = fit(net(), few, settings).model.state_dict()
     steps = iter(range(100))

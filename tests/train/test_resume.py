@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -16,6 +17,7 @@ from danlu.edits import edit
 from danlu.errors import UsageError
 from danlu.train import Fit, Interrupted, TrainConfig, fit
 from danlu.train import plan as planning
+from danlu.train.checkpoint import Checkpoints, Tensors
 
 Make = Callable[..., nn.Sequential]
 Config = Callable[..., TrainConfig]
@@ -26,6 +28,7 @@ SETTINGS = {"epochs": 8, "ema": 0.9, "lr": 0.02, "label_smoothing": 0.1, "clip":
 @pytest.fixture(autouse=True)
 def _checkpoint_at_every_validation(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(planning, "SAVE_SECONDS", (0.0, 20.0))
+    monkeypatch.setattr(planning, "SAVE_SHARE", float("inf"))
 
 
 def weights(done: Fit) -> dict[str, torch.Tensor]:
@@ -43,6 +46,25 @@ def losses(done: Fit) -> list[tuple[float, ...]]:
 def stop_after(steps: int) -> Callable[[], bool]:
     made = iter(range(1, 1_000_000))
     return lambda: next(made) >= steps
+
+
+def test_checkpoints_that_take_their_time_become_rare(
+    few: Source, net: Make, config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    saved: list[int] = []
+    write = Checkpoints.write
+
+    def counted(self: Checkpoints, tensors: Tensors, facts: dict[str, Any]) -> None:
+        saved.append(facts["step"])
+        write(self, tensors, facts)
+
+    monkeypatch.setattr(Checkpoints, "write", counted)
+    often = fit(net(), few, config(epochs=8), run=tmp_path / "often")
+    assert saved == [0, 5, 10, 15, 20, 25, 30, 35, 40]
+    saved.clear()
+    monkeypatch.setattr(planning, "SAVE_SHARE", 1e-9)
+    assert same(fit(net(), few, config(epochs=8), run=tmp_path / "seldom"), often)
+    assert saved == [0, 5, 40]  # the one at 5 is timed; the last is the end
 
 
 def test_schedules_of_encodings_are_resumed(few: Source, net: Make, config: Config, tmp_path: Path) -> None:
@@ -181,6 +203,7 @@ from danlu.train import TrainConfig, fit
 from danlu.train import plan
 
 plan.SAVE_SECONDS = (0.0, 20.0)
+plan.SAVE_SHARE = float("inf")
 torch.manual_seed(0)
 layers = nn.Conv2d(1, 8, 3, padding=1), nn.BatchNorm2d(8), nn.ReLU(), nn.Dropout(0.2), nn.Flatten(), nn.Linear(512, 10)
 net = nn.Sequential(*layers)

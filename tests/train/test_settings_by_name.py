@@ -23,6 +23,7 @@ SETTINGS = {
 @pytest.fixture(autouse=True)
 def _checkpoint_at_every_validation(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(planning, "SAVE_SECONDS", (0.0, 20.0))
+    monkeypatch.setattr(planning, "SAVE_SHARE", float("inf"))
 
 
 def stop_after(steps: int) -> Callable[[], bool]:

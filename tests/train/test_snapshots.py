@@ -81,6 +81,7 @@ def test_a_resumed_training_makes_the_same_snapshots(
     grow: bool, few: Source, config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(planning, "SAVE_SECONDS", (0.0, 20.0))
+    monkeypatch.setattr(planning, "SAVE_SHARE", float("inf"))
     settings = config(epochs=4, snapshots=2, lr=0.05, optimizer="adam", grow_batch=grow)
     fit(named(), few, settings, run=tmp_path / "straight")
     stale = tmp_path / "broken" / "snapshots" / "3.safetensors"

@@ -137,6 +137,7 @@ def test_trains_with_an_average_and_resumes_bit_for_bit(
     name: str, few: Source, config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(planning, "SAVE_SECONDS", (0.0, 20.0))
+    monkeypatch.setattr(planning, "SAVE_SHARE", float("inf"))
     settings = config(epochs=2, regularize=name, lr=0.02, ema=0.9)
     straight = fit(made(), few, settings)
     steps = iter(range(1, 100))
