@@ -1,4 +1,4 @@
-"""danlu evaluate MODEL... DATA: the scores of trained networks, in torch or as exported files, alone or together."""
+"""danlu evaluate MODEL... [DATA]: the scores of trained networks, in torch or as exported files, alone or together."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -18,12 +18,13 @@ MODELS = (".safetensors", ".onnx", ".danlu")
 
 
 def run(
-    models: Annotated[
-        list[Path], typer.Argument(help="Run folders, saved .safetensors, or .onnx files; several answer together.")
-    ],
-    data: Annotated[
-        str,
-        typer.Argument(help="Folder or archive of class folders, CSV, IDX, .npz, or `digits`; without it that of the runs."),
+    words: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="MODEL... [DATA]",
+            help="Run folders, saved .safetensors, or .onnx files; several answer together. Then the images: a folder or archive "
+            "of class folders, CSV, IDX, .npz, or `digits`; without them, those that the runs learned from.",
+        ),
     ],
     split: Annotated[str, typer.Option(help="train, val or test.")] = "test",
     crops: Annotated[int, typer.Option(help="Crops of each image: 5, 10, k*k, or 2*k*k with mirror images.")] = 1,
@@ -49,15 +50,18 @@ def run(
     """
     with verb():
         from ..data.layout import SPLITS
-        from ..errors import unknown
+        from ..errors import UsageError, unknown
         from ..train.crops import Crops
 
         if split not in SPLITS:
             raise unknown("split", split, SPLITS)
         how = Crops(crops, scale, whole)
         check_device(device)
-        if is_model(data):
-            models = [*models, Path(data)]
+        data = None if is_model(words[-1]) else words[-1]
+        models = [Path(word) for word in (words if data is None else words[:-1])]
+        if not models:
+            raise UsageError(f"say which model to judge: {data} is neither a run folder nor a {' or '.join(MODELS)} file")
+        if data is None:
             data, seed = learned_from(models)
             say(f"images: {data}, split as in training (seed {seed})", quiet)
         if len(models) > 1 or not how.plain:
@@ -75,7 +79,7 @@ def run(
 
 
 def is_model(word: str) -> bool:
-    """Whether what stands in the place of the images is one more network."""
+    """Whether a word names a network: a run folder, or a file of one."""
     path = Path(word)
     return path.suffix.lower() in MODELS or (path / "model.json").is_file()
 

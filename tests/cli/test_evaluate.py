@@ -98,7 +98,8 @@ def test_wrong_usage(evaluate: Callable[..., Any], trained: Path, tmp_path: Path
         ((trained, trained, tmp_path / "photos"), "knows the classes"),
         ((trained, "digits", "--crops", "7"), "the nearest are"),
         ((trained, "digits", "--crops", "9", "--scale", "1"), "not all different"),
-        (("digits",), "Missing argument"),
+        ((), "Missing argument"),
+        (("digits",), "say which model to judge: digits is neither a run folder nor a .safetensors"),
     ):
         result = evaluate(*words)
         assert result.exit_code == 2, words
@@ -115,6 +116,9 @@ def test_runs_alone_are_judged_on_what_they_learned_from(evaluate: Callable[...,
     assert "images: digits, split as in training (seed 3)" in both.stderr
     named = json.loads(evaluate(tmp_path / "a", tmp_path / "b", "digits", "--seed", "3", "--json").stdout)
     assert json.loads(both.stdout)["confusion"] == named["confusion"]
+    alone = evaluate(tmp_path / "a", "--json")
+    assert alone.exit_code == 0, alone.stderr
+    assert json.loads(alone.stdout) == json.loads(evaluate(tmp_path / "a", "digits", "--seed", "3", "--json").stdout)
     differ = evaluate(tmp_path / "a", tmp_path / "other")
     assert differ.exit_code == 2
     assert "with seed 3" in differ.stderr

@@ -19,8 +19,8 @@ import torch
 
 from ._registry import Groups, above_zero, optimizers, shares
 
-# torch's fused forms read and write each weight once; its foreach forms go over them ten times, with copies as large as the net:
-# on the 70 million weights of a VGG-16 that is 0.18 s an update against 0.035 s. Adamax and NAdam have no fused form.
+# torch's fused forms make the whole update in one pass over the weights, its foreach forms a pass for each operation: 0.18 s
+# against 0.035 s for the VGG-16 of 32x32 pixels (65 million weights, AdamW, one thread). Adamax and NAdam have no fused form.
 
 
 @optimizers(lr=1e-3, growth=0.5, decay="coupled", paper="arxiv:1412.6980")
