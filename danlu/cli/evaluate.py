@@ -22,7 +22,7 @@ def run(
         list[str],
         typer.Argument(
             metavar="MODEL... [DATA]",
-            help="Run folders, saved .safetensors, or .onnx files; several answer together. Then the images: a folder or archive "
+            help="Run folders, .safetensors, .danlu or .onnx files; several answer together. Then the images: a folder or archive "
             "of class folders, CSV, IDX, .npz, or `digits`; without them, those that the runs learned from.",
         ),
     ],
