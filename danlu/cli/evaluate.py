@@ -22,8 +22,8 @@ def run(
         list[str],
         typer.Argument(
             metavar="MODEL... [DATA]",
-            help="Run folders, .safetensors, .danlu or .onnx files; several answer together. Then the images: a folder or archive "
-            "of class folders, CSV, IDX, .npz, or `digits`; without them, those that the runs learned from.",
+            help="Run folders, .safetensors, .danlu or .onnx files; several answer together. Then the images: a folder or "
+            "archive of class folders, CSV, IDX, .npz, or `digits`; without them, those that the runs learned from.",
         ),
     ],
     split: Annotated[str, typer.Option(help="train, val or test.")] = "test",
